@@ -1,0 +1,147 @@
+"""The port that runs replicas. Each adapter is a sibling of this file; `memory` is the fake shipped beside them.
+
+Called by `controller` only. Adapters raise :class:`~fairlead.errors.EngineError` and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from fairlead.observed import Exit, ObservedReplica, ReplicaSpec
+
+
+class Support(StrEnum):
+    """What an engine does with a key of the Compose file."""
+
+    HONOURED = "honoured"
+    IGNORED = "ignored"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySupport:
+    """How one key is treated, and the reason in words where it is not honoured."""
+
+    support: Support
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineCapabilities:
+    """What an engine can do.
+
+    ``keys`` maps a dotted key below a service (``privileged``, ``deploy.resources.limits.memory``; the longest
+    prefix wins) to its treatment; a key without an entry is honoured when it is in ``honoured`` or below one,
+    and refused otherwise.
+    """
+
+    name: str
+    keys: Mapping[str, KeySupport] = field(default_factory=dict)
+    isolates_filesystem: bool = False
+    isolates_network: bool = False
+    limits_memory: bool = False
+    limits_cpu: bool = False
+    deferred_variables: frozenset[str] = frozenset()
+
+
+class EngineEventKind(StrEnum):
+    STARTED = "started"
+    EXITED = "exited"
+    HEALTH = "health"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineEvent:
+    """Something happened: a reason to observe, never a fact to act on by itself."""
+
+    kind: EngineEventKind
+    replica_id: str
+    exit: Exit | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaStats:
+    """``cpu_s``: CPU seconds used since the start. ``memory_bytes``: resident now."""
+
+    cpu_s: float
+    memory_bytes: int
+    memory_limit_bytes: int | None = None
+    pids: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """``stream``: stdout or stderr. ``time_s``: seconds since the epoch, when the line was read."""
+
+    replica_id: str
+    stream: str
+    time_s: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult:
+    """``status`` is the exit status, minus the signal's number when killed. ``output``: both streams, capped."""
+
+    status: int
+    output: str
+    timed_out: bool = False
+
+
+class Engine(Protocol):
+    """Runs replicas. Every method is idempotent by replica id and has a deadline of its own."""
+
+    @property
+    def capabilities(self) -> EngineCapabilities: ...
+
+    async def observe(self, project: str) -> tuple[ObservedReplica, ...]:
+        """Every replica of ``project`` that exists, sorted by id, ended ones included until removed."""
+        ...
+
+    async def projects(self) -> tuple[str, ...]:
+        """The names of all projects that have a replica here, sorted."""
+        ...
+
+    async def start(self, replica: ReplicaSpec) -> None:
+        """Start ``replica``; nothing happens if it runs. One that has ended is not started again.
+
+        :raises StartFailedError: it cannot be started, and trying again will not help (no such command …).
+        """
+        ...
+
+    async def signal(self, replica_id: str, signal: str) -> None:
+        """Send a signal by its name (``SIGHUP``); nothing happens if the replica does not run."""
+        ...
+
+    async def stop(self, replica_id: str, grace_s: float, signal: str | None = None) -> None:
+        """Ask it to end (``signal``, SIGTERM as a rule), wait ``grace_s``, then kill. Returns when it has ended."""
+        ...
+
+    async def remove(self, replica_id: str) -> None:
+        """Forget an ended replica (its logs too); nothing happens if there is none."""
+        ...
+
+    def events(self) -> AsyncIterator[EngineEvent]:
+        """Events of every project, pushed as they happen. Ends only when the engine is closed."""
+        ...
+
+    async def stats(self, replica_ids: Sequence[str]) -> Mapping[str, ReplicaStats]:
+        """Usage of those replicas that run; the others are left out."""
+        ...
+
+    def logs(self, replica_id: str, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[LogLine]:
+        """The replica's output, oldest first; with ``follow`` it goes on until the replica is removed."""
+        ...
+
+    async def run(self, replica_id: str, argv: Sequence[str], timeout_s: float) -> CommandResult:
+        """Run ``argv`` (or ``("CMD-SHELL", script)``) where the replica runs, with its environment."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every watch and file; replicas go on running."""
+        ...

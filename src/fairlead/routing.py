@@ -1,0 +1,105 @@
+"""What the load balancer should do, as data: a route with one weighted pool of endpoints.
+
+Written by `rollout` (it decides who is in the pool), carried out by `routers`. A route is identified by
+``project``, ``service`` and ``target`` (the container port), and is always stated whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from fairlead.spec.model import RouteProtocol
+
+
+class EndpointState(StrEnum):
+    """What the pool does with an endpoint.
+
+    ``ready``: new requests go there. ``drain``: no new request; what is in flight goes on. ``absent``: the
+    proxy does not know it (only ever reported, never asked for: leave the endpoint out instead).
+    """
+
+    READY = "ready"
+    DRAIN = "drain"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where one port of a replica listens, as the router reaches it."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One replica in a pool. ``weight`` is relative within the route (1 to 256, 100 as a rule)."""
+
+    replica_id: str
+    address: Address
+    state: EndpointState = EndpointState.READY
+    weight: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """A published port. ``host`` None: every address. ``port`` 0: the router chooses a free one."""
+
+    port: int
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One published port of one service, and the whole pool behind it.
+
+    ``hold_timeout_s``: how long a request waits for a first ready endpoint when the pool is empty before it
+    gets 503 (0: at once). ``retries``: connection attempts on other endpoints for idempotent requests.
+    ``timeout_s``: how long a response may take between two bytes; None: the router's default.
+    """
+
+    project: str
+    service: str
+    target: int
+    listen: Listen
+    protocol: RouteProtocol = RouteProtocol.HTTP
+    endpoints: tuple[Endpoint, ...] = ()
+    host: str | None = None
+    path: str | None = None
+    balance: str = "least_conn"
+    sticky_cookie: str | None = None
+    hold_timeout_s: float = 30.0
+    retries: int = 4
+    timeout_s: float | None = None
+    send_proxy: bool = False
+
+    @property
+    def key(self) -> str:
+        """``project/service/target``: the route's identity."""
+        return f"{self.project}/{self.service}/{self.target}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointStatus:
+    """What the running proxy says of one endpoint.
+
+    ``in_flight`` counts everything the proxy still has open towards it, ``streams`` the part of it that is
+    a websocket or an event stream. ``failing``: passive failure detection has it out for the moment.
+    """
+
+    replica_id: str
+    state: EndpointState
+    weight: int = 100
+    in_flight: int = 0
+    streams: int = 0
+    failing: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteStatus:
+    """What the running proxy says of one route. ``listening``: the published port accepts connections."""
+
+    key: str
+    listening: bool
+    endpoints: tuple[EndpointStatus, ...] = field(default_factory=tuple)
