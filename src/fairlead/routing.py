@@ -1,7 +1,7 @@
 """What the load balancer should do, as data: a route with one weighted pool of endpoints.
 
-Written by `rollout` (it decides who is in the pool), carried out by `routers`. A route is identified by
-``project``, ``service`` and ``target`` (the container port), and is always stated whole.
+Written by `rollout` (it decides who is in the pool), carried out by `routers`. A route is identified by its
+:attr:`Route.key` (project, service and published port) and is always stated whole.
 """
 
 from __future__ import annotations
@@ -76,8 +76,16 @@ class Route:
 
     @property
     def key(self) -> str:
-        """``project/service/target``: the route's identity."""
-        return f"{self.project}/{self.service}/{self.target}"
+        """``project/service/published``: the route's identity, the same before and after a release.
+
+        The published port and not the container's, since two revisions may listen on different ports behind
+        one published port. ``auto8000`` stands for a port of the router's choice, ``127.0.0.1:80`` and
+        ``53/udp`` where the address or the protocol is part of what was published.
+        """
+        port = str(self.listen.port) if self.listen.port else f"auto{self.target}"
+        host = f"{self.listen.host}:" if self.listen.host else ""
+        suffix = "/udp" if self.protocol is RouteProtocol.UDP else ""
+        return f"{self.project}/{self.service}/{host}{port}{suffix}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
