@@ -92,6 +92,7 @@ class ObservedReplica:
 
     ``addresses`` maps each container port to where it listens. ``native_id`` is the engine's own name for it
     (a pid, a container id). ``started_at_s`` is seconds since the epoch, None where it never ran.
+    ``native_health`` is the verdict of a health check that the engine runs by itself, None where it runs none.
     """
 
     id: str
@@ -105,6 +106,7 @@ class ObservedReplica:
     exit: Exit | None = None
     native_id: str = ""
     started_at_s: float | None = None
+    native_health: Health | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

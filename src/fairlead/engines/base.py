@@ -5,12 +5,16 @@ Called by `controller` only. Adapters raise :class:`~fairlead.errors.EngineError
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
 from fairlead.observed import Exit, ObservedReplica, ReplicaSpec
+from fairlead.spec.model import Project
+
+Report = Callable[[str], None]
+"""Takes one line of progress (a build's step, a pull's layer); never raises."""
 
 
 class Support(StrEnum):
@@ -145,3 +149,28 @@ class Engine(Protocol):
     async def close(self) -> None:
         """Let go of every watch and file; replicas go on running."""
         ...
+
+    async def resolve(self, project: Project) -> Project:
+        """``project`` with what is known here pinned (an image's digest), nothing changed anywhere.
+
+        Called before a plan is shown. An engine with nothing to pin answers with the same value.
+        """
+        return project
+
+    async def prepare(self, project: Project, report: Report) -> Project:
+        """Make what replicas of ``project`` need before the first starts, and pin it.
+
+        Builds and pulls images, makes networks and volumes that are missing; idempotent, removes nothing. The
+        planner must plan the project that is returned: its images are content-addressed, so a rebuilt image is
+        a new revision. An engine that needs none of this answers with the same value.
+
+        :raises StartFailedError: an image cannot be built or pulled; nothing that runs has been touched.
+        """
+        return project
+
+    async def cleanup(self, project: str, *, volumes: bool) -> None:
+        """After the last replica of ``project`` is gone: remove its networks; its volumes only if ``volumes``.
+
+        Nothing else of the project may be left running by Fairlead; what others still use stays.
+        """
+        return
