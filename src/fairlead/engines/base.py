@@ -10,45 +10,25 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from fairlead.capabilities import EngineCapabilities, KeySupport, Support
 from fairlead.observed import Exit, ObservedReplica, ReplicaSpec
 from fairlead.spec.model import Project
 
+__all__ = [
+    "CommandResult",
+    "Engine",
+    "EngineCapabilities",
+    "EngineEvent",
+    "EngineEventKind",
+    "KeySupport",
+    "LogLine",
+    "ReplicaStats",
+    "Report",
+    "Support",
+]
+
 Report = Callable[[str], None]
 """Takes one line of progress (a build's step, a pull's layer); never raises."""
-
-
-class Support(StrEnum):
-    """What an engine does with a key of the Compose file."""
-
-    HONOURED = "honoured"
-    IGNORED = "ignored"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeySupport:
-    """How one key is treated, and the reason in words where it is not honoured."""
-
-    support: Support
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineCapabilities:
-    """What an engine can do.
-
-    ``keys`` maps a dotted key below a service (``privileged``, ``deploy.resources.limits.memory``; the longest
-    prefix wins) to its treatment; a key without an entry is honoured when it is in ``honoured`` or below one,
-    and refused otherwise.
-    """
-
-    name: str
-    keys: Mapping[str, KeySupport] = field(default_factory=dict)
-    isolates_filesystem: bool = False
-    isolates_network: bool = False
-    limits_memory: bool = False
-    limits_cpu: bool = False
-    deferred_variables: frozenset[str] = frozenset()
 
 
 class EngineEventKind(StrEnum):
