@@ -112,7 +112,10 @@ class ProjectStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseRow:
-    """One release, for `history`, newest first. ``state``: running, succeeded, rolled-back, failed, paused, superseded."""
+    """One release, for `history`, newest first.
+
+    ``state``: running, paused, rolling-back, succeeded, rolled-back, failed, superseded.
+    """
 
     number: int
     kind: str

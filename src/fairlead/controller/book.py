@@ -1,0 +1,137 @@
+"""One project as the controller remembers it, and its form in the store.
+
+Used by `core`: the memory of a project is a :class:`Book`; every change goes to the store as the documents that
+differ, in one commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from fairlead.controller.controls import Operation
+from fairlead.rollout.definition import Definition, definition_of
+from fairlead.rollout.state import ProjectState, ServiceState, Target, from_document, to_document
+from fairlead.spec.revision import Revision
+from fairlead.store.base import Document, Key, Store
+
+OPERATIONS_KEPT = 20
+RELEASES_KEPT = 100
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """One numbered release. ``state``: running, paused, rolling-back, succeeded, rolled-back, failed, superseded."""
+
+    number: int
+    kind: str
+    state: str
+    targets: Mapping[str, Target]
+    message: str = ""
+    started_at_s: float
+    ended_at_s: float | None = None
+
+
+class StoredDefinition(msgspec.Struct, frozen=True, kw_only=True):
+    """What a definition is made from; its rules are worked out again when it is read."""
+
+    revision: Revision
+    job: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Book:
+    """Everything about one project. ``definitions`` has each definition under its own id and, the newest of
+    each, under its revision's id; ``requests`` are operations that have not become a release yet."""
+
+    project: ProjectState
+    services: Mapping[str, ServiceState] = field(default_factory=dict)
+    stored: Mapping[str, StoredDefinition] = field(default_factory=dict)
+    definitions: Mapping[str, Definition] = field(default_factory=dict)
+    releases: Mapping[int, Release] = field(default_factory=dict)
+    operations: Mapping[str, Operation] = field(default_factory=dict)
+    requests: Mapping[str, Document] = field(default_factory=dict)
+    gone: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.project.name
+
+    def with_definitions(self, added: Mapping[str, StoredDefinition], cores: int) -> Book:
+        """This book with more definitions known, by definition id."""
+        stored = dict(self.stored)
+        definitions = dict(self.definitions)
+        for key in added:
+            stored[key] = added[key]
+            made = definition_of(self.name, added[key].revision, cores=cores, job=added[key].job)
+            definitions[key] = made
+            definitions[added[key].revision.id] = made
+        return replace(self, stored=stored, definitions=definitions)
+
+    def with_operation(self, operation: Operation) -> Book:
+        """This book with ``operation`` new or changed; old ended ones are forgotten."""
+        operations = dict(self.operations) | {operation.id: operation}
+        ended = [o for o in operations.values() if o.ended_at_s is not None]
+        ended.sort(key=lambda o: (o.started_at_s, o.id))
+        for old in ended[: max(0, len(operations) - OPERATIONS_KEPT)]:
+            del operations[old.id]
+        return replace(self, operations=operations)
+
+
+def documents(book: Book) -> dict[Key, Any]:
+    """Every document of ``book`` as its value, by key; not encoded, so that unchanged ones compare by identity."""
+    name = book.name
+    found: dict[Key, Any] = {("operation", name, key): value for key, value in book.operations.items()}
+    if book.gone:
+        return found
+    found[("project", name)] = book.project
+    found |= {("service", name, key): value for key, value in book.services.items()}
+    found |= {("definition", name, key): value for key, value in book.stored.items()}
+    found |= {("release", name, f"{key:06d}"): value for key, value in book.releases.items()}
+    found |= {("request", name, key): value for key, value in book.requests.items()}
+    return found
+
+
+def changes(before: Book | None, after: Book) -> tuple[dict[Key, Document], list[Key]]:
+    """What to put and what to delete so that the store says ``after`` where it said ``before``."""
+    old = documents(before) if before is not None else {}
+    new = documents(after)
+    put = {
+        key: encode(new[key]) for key in new if key not in old or (old[key] is not new[key] and old[key] != new[key])
+    }
+    return put, sorted(set(old) - set(new))
+
+
+def encode(value: Any) -> Document:
+    """The JSON mapping of one document."""
+    return value if isinstance(value, dict) else to_document(value)
+
+
+def read_books(store: Store, cores: int) -> dict[str, Book]:
+    """Every project in the store, by name."""
+    books: dict[str, Book] = {}
+    for key, document in store.documents("project").items():
+        books[key[1]] = _read(store, from_document(document, ProjectState), cores)
+    for key, document in store.documents("operation").items():
+        name = key[1]
+        if name not in books:
+            books[name] = Book(project=ProjectState(name=name, engine=""), gone=True)
+        operation = msgspec.convert(document, Operation)
+        books[name] = replace(books[name], operations=dict(books[name].operations) | {operation.id: operation})
+    return books
+
+
+def _read(store: Store, project: ProjectState, cores: int) -> Book:
+    def of(kind: str) -> dict[str, Document]:
+        return {key[2]: document for key, document in store.documents(kind, project.name).items()}
+
+    book = Book(
+        project=project,
+        services={name: from_document(document, ServiceState) for name, document in of("service").items()},
+        releases={int(name): from_document(document, Release) for name, document in of("release").items()},
+        requests=of("request"),
+    )
+    stored = {name: from_document(document, StoredDefinition) for name, document in of("definition").items()}
+    return book.with_definitions(stored, cores)

@@ -1,0 +1,93 @@
+"""What the machine asks to be done, as data: one external call each, with its cause; doing it twice equals once.
+
+Decided by `machine` and `release`, journalled and carried out by `controller`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fairlead.routing import Route
+
+
+class StartReplica(msgspec.Struct, frozen=True, kw_only=True, tag="start-replica"):
+    """Start one replica. The engine does nothing if it runs already."""
+
+    service: str
+    replica_id: str
+    slot: int
+    generation: int
+    revision_id: str
+    cause: str
+
+    @property
+    def key(self) -> str:
+        return f"start {self.replica_id}"
+
+
+class StopReplica(msgspec.Struct, frozen=True, kw_only=True, tag="stop-replica"):
+    """End one replica: its signal, ``grace_s`` seconds, then SIGKILL."""
+
+    service: str
+    replica_id: str
+    grace_s: float
+    signal: str | None
+    cause: str
+
+    @property
+    def key(self) -> str:
+        return f"stop {self.replica_id}"
+
+
+class RemoveReplica(msgspec.Struct, frozen=True, kw_only=True, tag="remove-replica"):
+    """Forget one replica that has ended."""
+
+    service: str
+    replica_id: str
+    cause: str
+
+    @property
+    def key(self) -> str:
+        return f"remove {self.replica_id}"
+
+
+class ShedStreams(msgspec.Struct, frozen=True, kw_only=True, tag="shed-streams"):
+    """Close a share of the streams of one draining replica: ``share`` 0 to 1 of those that are left."""
+
+    service: str
+    replica_id: str
+    share: float
+    cause: str
+
+    @property
+    def key(self) -> str:
+        return f"shed {self.replica_id}"
+
+
+class ApplyRoutes(msgspec.Struct, frozen=True, kw_only=True, tag="apply-routes"):
+    """Make these the project's routes, whole."""
+
+    routes: tuple[Route, ...]
+    cause: str
+    service: str = ""
+
+    @property
+    def key(self) -> str:
+        return "routes"
+
+
+Command = StartReplica | StopReplica | RemoveReplica | ShedStreams | ApplyRoutes
+
+
+def to_document(command: Command) -> dict[str, Any]:
+    """The journal's form."""
+    document: dict[str, Any] = msgspec.to_builtins(command, str_keys=True)
+    return document
+
+
+def from_document(document: dict[str, Any]) -> Command:
+    """The command that :func:`to_document` wrote."""
+    command: Command = msgspec.convert(document, Command, strict=False)
+    return command

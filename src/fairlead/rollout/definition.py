@@ -1,0 +1,72 @@
+"""A revision made ready for the machine: its rules and its routes, worked out once.
+
+Made by `controller` when a revision becomes known, read by every module of `rollout`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from fairlead.rollout.policy import ServicePolicy, policy_of
+from fairlead.routing import Listen, Route
+from fairlead.spec.model import Port, RouteProtocol, Service
+from fairlead.spec.revision import Revision
+
+NOT_HTTP = frozenset(
+    {21, 22, 25, 53, 110, 143, 465, 587, 993, 995, 1433, 1521, 1883, 2049, 3306, 4222, 5060, 5222, 5432, 5433}
+    | {5671, 5672, 6379, 6380, 6432, 8883, 9042, 9092, 9093, 11211, 25565, 26379, 27017, 27018, 33060}
+)
+"""Container ports that speak something else than HTTP as a rule (IANA's registry and the products' defaults)."""
+
+_HTTP_PROTOCOLS = frozenset({"http", "https", "h2c", "http2", "grpc", "ws", "wss", "kubernetes.io/h2c"})
+
+
+class Definition(msgspec.Struct, frozen=True, kw_only=True):
+    """``routes`` are templates without endpoints, sorted by key."""
+
+    revision: Revision
+    policy: ServicePolicy
+    routes: tuple[Route, ...]
+
+
+def definition_of(project: str, revision: Revision, *, cores: int, job: bool = False) -> Definition:
+    """``revision`` with its rules and routes."""
+    service = revision.service
+    policy = policy_of(service, cores=cores, job=job)
+    routes = (_route(project, service, port, policy) for port in service.ports)
+    known = {route.key: route for route in routes if route is not None}
+    return Definition(revision=revision, policy=policy, routes=tuple(known[key] for key in sorted(known)))
+
+
+def protocol_of(service: Service, port: Port) -> RouteProtocol:
+    """HTTP by default; TCP where the port says so by `app_protocol`, `x-fairlead` or its number."""
+    if port.protocol == "udp":
+        return RouteProtocol.UDP
+    if service.options.route.protocol is not None:
+        return service.options.route.protocol
+    if port.app_protocol is not None:
+        return RouteProtocol.HTTP if port.app_protocol.lower() in _HTTP_PROTOCOLS else RouteProtocol.TCP
+    return RouteProtocol.TCP if port.target in NOT_HTTP else RouteProtocol.HTTP
+
+
+def _route(project: str, service: Service, port: Port, policy: ServicePolicy) -> Route | None:
+    options = service.options.route
+    protocol = protocol_of(service, port)
+    if protocol is RouteProtocol.UDP:
+        return None
+    host = None if port.host_ip in (None, "", "0.0.0.0") else port.host_ip
+    return Route(
+        project=project,
+        service=service.name,
+        target=port.target,
+        listen=Listen(port=port.published or 0, host=host),
+        protocol=protocol,
+        host=options.host,
+        path=options.path,
+        balance=options.balance,
+        sticky_cookie=options.sticky_cookie,
+        hold_timeout_s=policy.hold_timeout_s,
+        retries=4 if options.retries is None else options.retries,
+        timeout_s=options.timeout_s,
+        send_proxy=options.send_proxy,
+    )

@@ -1,0 +1,109 @@
+"""The drain contract: when a replica that left the pool may be signalled.
+
+Called by `machine`. Out of every pool, confirmed; then nothing in flight, or its deadline over. Requests have
+`drain_timeout`, websockets and event streams `stream_timeout`; towards its end streams are closed in stages, so
+that their clients do not all come back in one instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from fairlead.rollout.definition import Definition
+from fairlead.rollout.policy import DRAIN_TIMEOUT_S, STREAM_TIMEOUT_S, ServicePolicy
+from fairlead.rollout.progress import standby_until_s
+from fairlead.rollout.state import Instance, ServiceState
+from fairlead.rollout.view import Presence, ServiceView
+
+QUIET_S = 0.1
+"""How long the proxy must have known that a replica drains before an empty count is believed."""
+
+LEAVING_TIMEOUT_S = 10.0
+"""The most that requests get when the whole service goes away, or when its successor waits for its volume."""
+
+FAILED_TIMEOUT_S = 5.0
+"""The most that a replica gets whose liveness probe failed: it hardly answers any more."""
+
+SHED_STAGES = 3
+SHED_STAGE_S = 1.0
+LEAST_STREAM_TIMEOUT_FOR_STAGES_S = 10.0
+
+_NOTHING = Presence(in_pool=False, out=True)
+
+
+class DrainDeadlines(msgspec.Struct, frozen=True):
+    """Seconds after leaving the pool."""
+
+    requests_s: float
+    streams_s: float
+
+
+def deadlines(state: ServiceState, instance: Instance, policy: ServicePolicy | None) -> DrainDeadlines:
+    """How long ``instance`` may go on finishing."""
+    requests_s = policy.drain_timeout_s if policy else DRAIN_TIMEOUT_S
+    streams_s = policy.stream_timeout_s if policy else STREAM_TIMEOUT_S
+    if state.leaving or (policy is not None and policy.exclusive):
+        most = LEAVING_TIMEOUT_S
+        return DrainDeadlines(min(requests_s, most), 0.0 if state.leaving else min(streams_s, most))
+    if instance.failure:
+        return DrainDeadlines(min(requests_s, FAILED_TIMEOUT_S), min(streams_s, FAILED_TIMEOUT_S))
+    return DrainDeadlines(requests_s, streams_s)
+
+
+def may_stop(
+    state: ServiceState,
+    instance: Instance,
+    view: ServiceView,
+    definitions: Mapping[str, Definition],
+    now_s: float,
+) -> bool:
+    """Whether the drain contract allows to signal ``instance`` now."""
+    if not view.is_out(instance.id):
+        return False
+    if not instance.served or not view.routed:
+        return not _is_standby(state, instance, definitions, now_s)
+    since_s = _since(instance, now_s)
+    if since_s < QUIET_S or _is_standby(state, instance, definitions, now_s):
+        return False
+    limits = deadlines(state, instance, _policy(instance, definitions))
+    presence = view.presence.get(instance.id, _NOTHING)
+    requests_done = presence.requests == 0 or since_s >= limits.requests_s
+    return requests_done and (presence.streams == 0 or since_s >= limits.streams_s)
+
+
+def shed_due(
+    state: ServiceState, instance: Instance, view: ServiceView, definitions: Mapping[str, Definition], now_s: float
+) -> float | None:
+    """The share of its streams to close now, None where it is not time."""
+    presence = view.presence.get(instance.id, _NOTHING)
+    limits = deadlines(state, instance, _policy(instance, definitions))
+    if presence.streams == 0 or limits.streams_s < LEAST_STREAM_TIMEOUT_FOR_STAGES_S:
+        return None
+    left = SHED_STAGES - instance.shed_stage
+    due_s = limits.streams_s - left * SHED_STAGE_S
+    if left <= 0 or _since(instance, now_s) < due_s or not view.is_out(instance.id):
+        return None
+    return 1.0 / left
+
+
+def _since(instance: Instance, now_s: float) -> float:
+    return now_s - (instance.draining_since_s if instance.draining_since_s is not None else now_s)
+
+
+def _policy(instance: Instance, definitions: Mapping[str, Definition]) -> ServicePolicy | None:
+    definition = definitions.get(instance.revision_id)
+    return definition.policy if definition else None
+
+
+def _is_standby(state: ServiceState, instance: Instance, definitions: Mapping[str, Definition], now_s: float) -> bool:
+    """Kept alive, out of the pool, while its successors are monitored: the fastest way back."""
+    rollout = state.rollout
+    if rollout is None or rollout.origin is None or instance.failure or instance.key != rollout.origin.key:
+        return False
+    policy = _policy(instance, definitions)
+    if policy is not None and policy.exclusive:
+        return False
+    until_s = standby_until_s(state, definitions)
+    return until_s is None or now_s < until_s

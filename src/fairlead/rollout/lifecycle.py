@@ -1,0 +1,196 @@
+"""What is observed of each replica, taken into its phase.
+
+Called by `machine` at the start of each step. Nothing is decided here about how many replicas there should be:
+only what became of those that there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from fairlead.observed import Exit, ExitCause, Health, ObservedReplica, ReplicaState
+from fairlead.rollout.definition import Definition
+from fairlead.rollout.notes import Note, failed, replica_note
+from fairlead.rollout.policy import START_TIMEOUT_S, RestartRule, ServicePolicy
+from fairlead.rollout.restarts import after_failure
+from fairlead.rollout.state import Instance, Restarts, ServiceState
+from fairlead.rollout.states import InstancePhase, move
+from fairlead.rollout.view import ServiceView
+from fairlead.spec.model import RestartCondition
+
+MISSING_S = 1.0
+"""How long a replica may be left out of the engine's list, unproven alive, until it counts as gone."""
+
+_P = InstancePhase
+
+
+def absorb(
+    state: ServiceState, view: ServiceView, definitions: Mapping[str, Definition], now_s: float
+) -> tuple[ServiceState, list[Note]]:
+    """``state`` with every replica in the phase that the observation shows, and what there is to tell."""
+    state = _adopt(state, view, now_s)
+    notes: list[Note] = []
+    instances = []
+    restarts = dict(state.restarts)
+    for before in state.instances:
+        definition = definitions.get(before.revision_id)
+        policy = definition.policy if definition else None
+        after = _observe(before, view, policy, now_s)
+        if after.failure and not before.failure:
+            _book_failure(after, view, policy, restarts, now_s)
+            notes.append(failed(state, after))
+        elif after.phase is _P.READY and before.phase is not _P.READY:
+            notes.append(replica_note(state, after, "replica-ready", "is ready"))
+        _forgive(after, policy, restarts, now_s)
+        instances.append(after)
+    after_all = tuple(instances)
+    if after_all == state.instances and restarts == state.restarts:
+        return state, notes
+    return replace(state, instances=after_all, restarts=restarts), notes
+
+
+def fail(instance: Instance, reason: str) -> Instance:
+    """``instance`` as one that has to go and is not running: it never started, or it ended."""
+    if instance.phase in (_P.DRAINING, _P.STOPPING):
+        return move(instance, _P.STOPPED)
+    return move(instance, _P.FAILED, failure=reason)
+
+
+def book_failure(state: ServiceState, instance: Instance, policy: ServicePolicy | None, now_s: float) -> ServiceState:
+    """``state`` with the failure of ``instance`` written into its slot's record."""
+    restarts = dict(state.restarts)
+    _book(instance, policy, restarts, clean_exit=False, now_s=now_s)
+    return replace(state, restarts=restarts)
+
+
+def _adopt(state: ServiceState, view: ServiceView, now_s: float) -> ServiceState:
+    """Take in replicas that carry this service's identity and that the state does not know."""
+    known = {instance.id for instance in state.instances}
+    strangers = [view.replicas[key] for key in sorted(view.replicas) if key not in known]
+    if not strangers:
+        return state
+    adopted = tuple(_stranger(replica, now_s) for replica in strangers)
+    number = max([state.next_number, *(number_of(replica.id) + 1 for replica in strangers)])
+    return replace(state, instances=state.instances + adopted, next_number=number)
+
+
+def _stranger(replica: ObservedReplica, now_s: float) -> Instance:
+    ended = replica.state is ReplicaState.EXITED
+    return Instance(
+        id=replica.id,
+        slot=replica.slot,
+        revision_id=replica.revision_id,
+        generation=replica.generation,
+        phase=_P.STOPPED if ended else _P.STARTING if replica.state is ReplicaState.RUNNING else _P.CREATING,
+        created_at_s=now_s,
+        started_at_s=now_s if replica.state is ReplicaState.RUNNING else None,
+        served=True,
+        addresses=replica.addresses,
+    )
+
+
+def number_of(replica_id: str) -> int:
+    """The number at the end of a replica's id; 0 where there is none."""
+    tail = replica_id.rpartition(".")[2]
+    return int(tail) if tail.isdigit() else 0
+
+
+def _observe(instance: Instance, view: ServiceView, policy: ServicePolicy | None, now_s: float) -> Instance:
+    if instance.phase in (_P.STOPPED, _P.FAILED, _P.COMPLETED):
+        return instance
+    observed = view.replicas.get(instance.id)
+    if observed is None:
+        return _missing(instance, view, now_s)
+    if instance.missing_since_s is not None:
+        instance = replace(instance, missing_since_s=None)
+    if observed.addresses and observed.addresses != instance.addresses:
+        instance = replace(instance, addresses=observed.addresses)
+    if observed.state is ReplicaState.EXITED:
+        return _ended(instance, observed.exit or Exit(cause=ExitCause.EXITED), policy)
+    if observed.state is ReplicaState.RUNNING and instance.phase is _P.CREATING:
+        instance = move(instance, _P.STARTING, started_at_s=now_s)
+    return _take_health(instance, view, policy, now_s)
+
+
+def _missing(instance: Instance, view: ServiceView, now_s: float) -> Instance:
+    """One list without it proves nothing: it counts as gone when it stays away and no probe reaches it."""
+    if instance.phase in (_P.CREATING, _P.STOPPING):
+        return instance
+    health = view.health.get(instance.id)
+    if health is not None and health.health is Health.READY:
+        return instance
+    if instance.missing_since_s is None:
+        return replace(instance, missing_since_s=now_s)
+    if now_s - instance.missing_since_s < MISSING_S:
+        return instance
+    return replace(fail(instance, "is gone: somebody removed it"), outside=True)
+
+
+def _ended(instance: Instance, how: Exit, policy: ServicePolicy | None) -> Instance:
+    if instance.phase in (_P.DRAINING, _P.STOPPING):
+        return move(instance, _P.STOPPED)
+    rule = policy.restart if policy else None
+    if how.code == 0 and rule and rule.condition is not RestartCondition.ANY:
+        return move(instance, _P.COMPLETED)
+    return replace(fail(instance, str(how)), outside=how.cause in (ExitCause.KILLED, ExitCause.GONE))
+
+
+def _take_health(instance: Instance, view: ServiceView, policy: ServicePolicy | None, now_s: float) -> Instance:
+    verdict = view.health.get(instance.id)
+    health = verdict.health if verdict else Health.UNKNOWN
+    reason = verdict.reason if verdict else ""
+    match instance.phase:
+        case _P.STARTING if health is Health.READY:
+            return move(instance, _P.READY, ready_at_s=now_s, served=True)
+        case _P.STARTING | _P.READY if health is Health.DEAD:
+            return move(instance, _P.DRAINING, draining_since_s=now_s, failure=f"liveness probe failed: {reason}")
+        case _P.READY if health is Health.UNREADY:
+            return move(instance, _P.STARTING)
+        case _P.STARTING if instance.ready_at_s is None and _is_late(instance, policy, now_s):
+            seconds = policy.start_timeout_s if policy else START_TIMEOUT_S
+            why = f"not ready within {seconds:g} s" + (f": {reason}" if reason else "")
+            return move(instance, _P.DRAINING, draining_since_s=now_s, failure=why)
+    return instance
+
+
+def _is_late(instance: Instance, policy: ServicePolicy | None, now_s: float) -> bool:
+    started = instance.started_at_s if instance.started_at_s is not None else instance.created_at_s
+    if policy is not None and policy.job:
+        return False
+    return now_s - started >= (policy.start_timeout_s if policy else START_TIMEOUT_S)
+
+
+def _book_failure(
+    instance: Instance, view: ServiceView, policy: ServicePolicy | None, restarts: dict[int, Restarts], now_s: float
+) -> None:
+    observed = view.replicas.get(instance.id)
+    clean = observed is not None and observed.exit is not None and observed.exit.code == 0
+    _book(instance, policy, restarts, clean_exit=clean, now_s=now_s)
+
+
+def _book(
+    instance: Instance, policy: ServicePolicy | None, restarts: dict[int, Restarts], *, clean_exit: bool, now_s: float
+) -> None:
+    rule = (
+        policy.restart
+        if policy
+        else RestartRule(condition=RestartCondition.ANY, delay_s=0.5, max_attempts=None, window_s=60.0)
+    )
+    restarts[instance.slot] = after_failure(
+        restarts.get(instance.slot, Restarts()),
+        rule,
+        replica_id=instance.id,
+        served=instance.ready_at_s is not None,
+        clean_exit=clean_exit,
+        now_s=now_s,
+    )
+
+
+def _forgive(instance: Instance, policy: ServicePolicy | None, restarts: dict[int, Restarts], now_s: float) -> None:
+    """A slot whose replica has been ready for the policy's window starts with a clean slate."""
+    if instance.slot not in restarts or instance.phase is not _P.READY or instance.ready_at_s is None:
+        return
+    if now_s - instance.ready_at_s >= (policy.restart.window_s if policy else 60.0):
+        del restarts[instance.slot]

@@ -1,0 +1,54 @@
+"""Whether the running proxy serves what it should, and if not, in what it differs.
+
+Called by `release`. Pools are compared with what the proxy itself says; the rest of a route (balance, timeouts)
+with a digest of what was last applied, since no proxy reports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+
+import msgspec
+
+from fairlead.routing import EndpointState, Route, RouteStatus
+
+
+def settings_digest(routes: Sequence[Route]) -> str:
+    """A digest of everything about ``routes`` but their endpoints."""
+    bare = [replace(route, endpoints=()) for route in routes]
+    return sha256(msgspec.json.encode(bare)).hexdigest()[:16]
+
+
+def difference(routes: Sequence[Route], statuses: Mapping[str, RouteStatus], applied: str) -> str:
+    """Empty when the proxy serves ``routes``, else the first difference in words."""
+    wanted = {route.key for route in routes}
+    extra = sorted(set(statuses) - wanted)
+    if extra:
+        return f"route {extra[0]} is not wanted any more"
+    for route in routes:
+        why = _route_difference(route, statuses.get(route.key))
+        if why:
+            return f"route {route.key}: {why}"
+    if routes and settings_digest(routes) != applied:
+        return "the routes' settings changed"
+    return ""
+
+
+def _route_difference(route: Route, status: RouteStatus | None) -> str:
+    if status is None or not status.listening:
+        return "not listening"
+    seen = {endpoint.replica_id: endpoint for endpoint in status.endpoints}
+    for endpoint in route.endpoints:
+        there = seen.pop(endpoint.replica_id, None)
+        if there is None:
+            return f"{endpoint.replica_id} is missing"
+        if there.state is not endpoint.state or (
+            endpoint.state is EndpointState.READY and there.weight != endpoint.weight
+        ):
+            return f"{endpoint.replica_id} should be {endpoint.state}"
+    for left in seen.values():
+        if left.state is EndpointState.READY:
+            return f"{left.replica_id} should be gone"
+    return ""

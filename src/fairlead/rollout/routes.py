@@ -1,0 +1,72 @@
+"""Which routes a service should have, and who stands in their pools.
+
+Called by `release` after the machine's step. A route keeps its name through a release even where the two
+revisions listen on different container ports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from fairlead.rollout.definition import Definition
+from fairlead.rollout.state import Instance, ServiceState
+from fairlead.rollout.states import InstancePhase
+from fairlead.routing import Endpoint, EndpointState, Route
+
+_P = InstancePhase
+_IN_PROXY = frozenset({_P.STARTING, _P.READY, _P.DRAINING, _P.STOPPING})
+
+
+def templates(state: ServiceState, definitions: Mapping[str, Definition]) -> dict[str, Route]:
+    """The service's routes without endpoints, by key: the target's, and those that older replicas still need."""
+    found: dict[str, Route] = {}
+    for definition_id in _definition_ids(state):
+        definition = definitions.get(definition_id)
+        for route in definition.routes if definition else ():
+            found.setdefault(route.key, route)
+    return found
+
+
+def routes_of(state: ServiceState, definitions: Mapping[str, Definition]) -> tuple[Route, ...]:
+    """The service's routes with their pools, sorted by key."""
+    found = templates(state, definitions)
+    return tuple(_fill(found[key], state, definitions) for key in sorted(found))
+
+
+def _definition_ids(state: ServiceState) -> list[str]:
+    """The target's first; then those of replicas that may still be in a pool, newest first."""
+    ids = [state.target.definition_id] if state.target else []
+    origin = state.rollout.origin if state.rollout else None
+    pooled = [instance for instance in reversed(state.instances) if instance.phase in _IN_PROXY]
+    for instance in pooled:
+        if state.target is not None and instance.key == state.target.key:
+            continue
+        ids.append(origin.definition_id if origin and instance.key == origin.key else instance.revision_id)
+    return list(dict.fromkeys(ids))
+
+
+def _fill(route: Route, state: ServiceState, definitions: Mapping[str, Definition]) -> Route:
+    endpoints = (_endpoint(route, instance, definitions) for instance in state.instances)
+    pool = tuple(sorted((e for e in endpoints if e is not None), key=lambda endpoint: endpoint.replica_id))
+    hold_timeout_s = 0.0 if state.leaving else route.hold_timeout_s
+    return replace(route, endpoints=pool, hold_timeout_s=hold_timeout_s)
+
+
+def _endpoint(route: Route, instance: Instance, definitions: Mapping[str, Definition]) -> Endpoint | None:
+    if instance.phase not in _IN_PROXY or not (instance.served or instance.phase is _P.READY):
+        return None
+    address = instance.addresses.get(_target(route, instance, definitions))
+    if address is None:
+        return None
+    state = EndpointState.READY if instance.phase is _P.READY else EndpointState.DRAIN
+    return Endpoint(replica_id=instance.id, address=address, state=state)
+
+
+def _target(route: Route, instance: Instance, definitions: Mapping[str, Definition]) -> int:
+    """The container port behind ``route`` in the revision that ``instance`` runs."""
+    definition = definitions.get(instance.revision_id)
+    for own in definition.routes if definition else ():
+        if own.key == route.key:
+            return own.target
+    return route.target

@@ -1,0 +1,186 @@
+"""What the controller remembers of a service: its replicas, its target, and the rollout under way.
+
+Structs instead of dataclasses: they are copied on every change, and the simulation makes millions of them.
+Written to the store as JSON by :func:`to_document`, read back by :func:`from_document`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import msgspec
+
+from fairlead.rollout.states import InstancePhase, RolloutPhase
+from fairlead.routing import Address
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """What should run: ``replicas`` of a revision. ``generation`` grows with each restart on request.
+
+    ``definition_id`` names the whole definition: rules and routes may change while the revision stays.
+    """
+
+    revision_id: str
+    definition_id: str
+    generation: int
+    replicas: int
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return (self.revision_id, self.generation)
+
+
+class Instance(msgspec.Struct, frozen=True, kw_only=True):
+    """One replica. Times are seconds since the epoch; ``failure`` is why it has to go, empty if it need not.
+
+    ``served``: it was in the pool at some time. ``outside``: it failed by no fault of its own (somebody
+    killed it), which no gate counts. ``shed_stage``: how often its streams were asked to go.
+    """
+
+    id: str
+    slot: int
+    revision_id: str
+    generation: int
+    phase: InstancePhase
+    created_at_s: float
+    started_at_s: float | None = None
+    ready_at_s: float | None = None
+    served: bool = False
+    draining_since_s: float | None = None
+    missing_since_s: float | None = None
+    failure: str = ""
+    outside: bool = False
+    shed_stage: int = 0
+    addresses: Mapping[int, Address] = {}
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return (self.revision_id, self.generation)
+
+
+class Restarts(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened in one slot lately. ``exhausted``: the policy's attempts are used up."""
+
+    attempts: int = 0
+    next_at_s: float = 0.0
+    exhausted: bool = False
+
+
+class Rollout(msgspec.Struct, frozen=True, kw_only=True):
+    """One service's part of a release.
+
+    ``origin`` is what ran before (None on a first deploy). ``admitted``: replicas of the new revision that
+    may exist by now. ``released``: of these, how many have taken over from old ones. ``failed_slots``: slots
+    whose replica failed, counted against ``max_failure_ratio``.
+    """
+
+    release: int
+    phase: RolloutPhase
+    origin: Target | None
+    origin_replicas: int
+    started_at_s: float
+    progress_at_s: float
+    admitted: int = 0
+    released: int = 0
+    batch_ready_at_s: float | None = None
+    next_batch_at_s: float = 0.0
+    failed_slots: tuple[int, ...] = ()
+    message: str = ""
+
+
+class TransactionPhase(StrEnum):
+    """A whole release. ``superseded``: a newer one took over before it ended."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    ROLLING_BACK = "rolling-back"
+    SUCCEEDED = "succeeded"
+    ROLLED_BACK = "rolled-back"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+
+class Transaction(msgspec.Struct, frozen=True, kw_only=True):
+    """One release on its way, or the last one.
+
+    ``previous``: every service's target before it, to go back to. ``changed``: services that have a rollout
+    in it. ``removed``: services that go away at its end. ``watch_until_s``: until when a release that has
+    succeeded is still taken back by itself; ``watched_failures`` counts replicas that failed by then.
+    """
+
+    release: int
+    kind: str
+    phase: TransactionPhase
+    previous: Mapping[str, Target]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...] = ()
+    message: str = ""
+    started_at_s: float
+    ended_at_s: float | None = None
+    watch_until_s: float = 0.0
+    watched_failures: Mapping[str, int] = {}
+
+
+class ScaleOverride(msgspec.Struct, frozen=True, kw_only=True):
+    """`fairlead scale`: holds until the file's own number (``base``) changes."""
+
+    base: int
+    replicas: int
+
+
+class ProjectState(msgspec.Struct, frozen=True, kw_only=True):
+    """One project. ``release``: the newest number given. ``serving``: the release that serves, 0 for none."""
+
+    name: str
+    engine: str
+    files: tuple[str, ...] = ()
+    release: int = 0
+    serving: int = 0
+    transaction: Transaction | None = None
+    paused: bool = False
+    leaving: bool = False
+    remove_volumes: bool = False
+    scale: Mapping[str, ScaleOverride] = {}
+    applied_routes: str = ""
+
+
+class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
+    """One service of one project. ``target`` None: nothing should run. ``next_number`` makes replica ids."""
+
+    project: str
+    service: str
+    target: Target | None = None
+    rollout: Rollout | None = None
+    instances: tuple[Instance, ...] = ()
+    restarts: Mapping[int, Restarts] = {}
+    next_number: int = 1
+    leaving: bool = False
+
+    def current(self) -> tuple[Instance, ...]:
+        """Replicas of the target's revision and generation."""
+        key = self.target.key if self.target else None
+        return tuple(instance for instance in self.instances if instance.key == key)
+
+    def others(self) -> tuple[Instance, ...]:
+        """Replicas of any other revision or generation."""
+        key = self.target.key if self.target else None
+        return tuple(instance for instance in self.instances if instance.key != key)
+
+
+def to_document(state: msgspec.Struct) -> dict[str, Any]:
+    """``state`` as a JSON mapping."""
+    document: dict[str, Any] = msgspec.to_builtins(state, str_keys=True)
+    return document
+
+
+T = TypeVar("T")
+
+
+def from_document(document: Mapping[str, Any], kind: type[T]) -> T:
+    """The value that :func:`to_document` wrote.
+
+    :raises msgspec.ValidationError: it was not written by this version.
+    """
+    return msgspec.convert(document, kind, strict=False)

@@ -1,0 +1,85 @@
+"""One service at one moment, as the machine reads it: the observation cut down to that service.
+
+Made by `release` from :class:`~fairlead.observed.Observation` once a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from fairlead.observed import Observation, ObservedReplica, ReplicaHealth
+from fairlead.routing import EndpointState, EndpointStatus, RouteStatus
+
+
+class Presence(msgspec.Struct, frozen=True, kw_only=True):
+    """What the running proxy says of one replica, over all routes of its service.
+
+    ``in_pool``: every route sends it new requests. ``out``: none does. ``requests`` and ``streams`` are open.
+    """
+
+    in_pool: bool
+    out: bool
+    requests: int = 0
+    streams: int = 0
+
+
+class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
+    """``routed``: the service has published ports. ``listening``: each of them accepts connections.
+
+    ``confirmed``: the proxy answered for every route, so that silence about a replica means that it is out.
+    """
+
+    replicas: Mapping[str, ObservedReplica]
+    health: Mapping[str, ReplicaHealth]
+    presence: Mapping[str, Presence]
+    routed: bool
+    listening: bool
+    confirmed: bool
+
+    def is_serving(self, replica_id: str) -> bool:
+        """In every pool, confirmed; true of any replica of a service without published ports."""
+        if not self.routed:
+            return True
+        presence = self.presence.get(replica_id)
+        return self.confirmed and presence is not None and presence.in_pool
+
+    def is_out(self, replica_id: str) -> bool:
+        """In no pool, confirmed."""
+        if not self.routed:
+            return True
+        presence = self.presence.get(replica_id)
+        return self.confirmed and (presence is None or presence.out)
+
+
+def view_of(
+    service: str, route_keys: Iterable[str], observation: Observation, replicas: Mapping[str, ObservedReplica]
+) -> ServiceView:
+    """The part of ``observation`` that is about ``service``, whose desired routes are ``route_keys``."""
+    keys = tuple(route_keys)
+    routes = [observation.routes[key] for key in keys if key in observation.routes]
+    return ServiceView(
+        replicas=replicas,
+        health=observation.health,
+        presence=_presence(routes),
+        routed=bool(keys),
+        listening=len(routes) == len(keys) and all(route.listening for route in routes),
+        confirmed=len(routes) == len(keys),
+    )
+
+
+def _presence(routes: list[RouteStatus]) -> dict[str, Presence]:
+    found: dict[str, list[EndpointStatus]] = {}
+    for route in routes:
+        for endpoint in route.endpoints:
+            found.setdefault(endpoint.replica_id, []).append(endpoint)
+    return {
+        replica_id: Presence(
+            in_pool=len(statuses) == len(routes) and all(s.state is EndpointState.READY for s in statuses),
+            out=all(status.state is not EndpointState.READY for status in statuses),
+            requests=sum(max(status.in_flight - status.streams, 0) for status in statuses),
+            streams=sum(status.streams for status in statuses),
+        )
+        for replica_id, statuses in found.items()
+    }

@@ -1,0 +1,188 @@
+"""Which replicas there should be: whom to create, whom to drain, whom to take back.
+
+Called by `machine`. Start-first: old replicas leave when new ones have taken over. Stop-first: new ones come when
+old ones have gone. Outside a rollout: as many as the target says, each failed one followed by another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import ceil
+
+from msgspec.structs import replace
+
+from fairlead.observed import Health
+from fairlead.rollout.definition import Definition
+from fairlead.rollout.state import Instance, Restarts, Rollout, ServiceState, Target
+from fairlead.rollout.states import LIVE, OCCUPYING, InstancePhase, RolloutPhase, move
+from fairlead.rollout.view import ServiceView
+from fairlead.spec.model import Order
+
+_P = InstancePhase
+_R = RolloutPhase
+
+
+def converge(
+    state: ServiceState, view: ServiceView, definitions: Mapping[str, Definition], now_s: float
+) -> ServiceState:
+    """``state`` with replicas created, taken back and drained as the target and the rollout want it."""
+    state = _take_back(state, view)
+    state = _drain_others(state, view, definitions, now_s)
+    state = _drain_surplus(state, view, now_s)
+    state = _create_current(state, definitions, now_s)
+    return _heal_origin(state, definitions, now_s)
+
+
+def order_of(state: ServiceState, definitions: Mapping[str, Definition]) -> Order:
+    """The order of the rollout under way (of the target's update rules where there is none)."""
+    if state.target is None or state.target.definition_id not in definitions:
+        return Order.START_FIRST
+    policy = definitions[state.target.definition_id].policy
+    rolling_back = state.rollout is not None and state.rollout.phase is _R.ROLLING_BACK
+    return (policy.rollback if rolling_back else policy.update).order
+
+
+def _replace_instance(state: ServiceState, changed: Mapping[str, Instance]) -> ServiceState:
+    if not changed:
+        return state
+    return replace(state, instances=tuple(changed.get(instance.id, instance) for instance in state.instances))
+
+
+def _take_back(state: ServiceState, view: ServiceView) -> ServiceState:
+    """A draining replica that is wanted again serves again: nothing is faster than what still runs."""
+    target = state.target
+    if target is None or state.leaving:
+        return state
+    taken = {instance.slot for instance in state.current() if instance.phase in LIVE}
+    changed = {}
+    for instance in state.current():
+        free = instance.slot <= target.replicas and instance.slot not in taken
+        if free and instance.phase is _P.DRAINING and not instance.failure and _is_ready(instance, view):
+            changed[instance.id] = move(instance, _P.READY, draining_since_s=None, shed_stage=0)
+            taken.add(instance.slot)
+    return _replace_instance(state, changed)
+
+
+def _is_ready(instance: Instance, view: ServiceView) -> bool:
+    verdict = view.health.get(instance.id)
+    return verdict is not None and verdict.health is Health.READY
+
+
+def _old_wanted(rollout: Rollout | None, target: Target | None, order: Order) -> int:
+    """How many replicas of other revisions still have work to do."""
+    if rollout is None or rollout.phase in (_R.SUCCEEDED, _R.ROLLED_BACK, _R.FAILED):
+        return 0
+    replicas = target.replicas if target else 0
+    replaced = rollout.admitted if order is Order.STOP_FIRST else rollout.released
+    if replaced >= replicas:
+        return 0
+    return max(0, rollout.origin_replicas - ceil(rollout.origin_replicas * replaced / replicas))
+
+
+def _drain_others(
+    state: ServiceState, view: ServiceView, definitions: Mapping[str, Definition], now_s: float
+) -> ServiceState:
+    """Let go of old replicas beyond those still wanted: the ones that do not serve first, then by slot."""
+    others = state.others()
+    if not others:
+        return state
+    wanted = _old_wanted(state.rollout, state.target, order_of(state, definitions))
+    if state.rollout is not None and state.rollout.phase is _R.FAILED:
+        wanted = len(others)
+    origin = state.rollout.origin.key if state.rollout and state.rollout.origin else None
+    live = [instance for instance in others if instance.phase in LIVE]
+    live.sort(key=lambda i: (i.phase is _P.READY, i.key == origin, i.slot, i.id))
+    surplus = live[: max(0, len(live) - wanted)]
+    changed = {i.id: move(i, _P.DRAINING, draining_since_s=now_s) for i in surplus}
+    changed |= {i.id: move(i, _P.STOPPED) for i in others if i.phase is _P.COMPLETED and wanted == 0}
+    return _replace_instance(state, changed)
+
+
+def _drain_surplus(state: ServiceState, view: ServiceView, now_s: float) -> ServiceState:
+    """Scale in: slots above the target go, one that serves only while enough others serve."""
+    replicas = state.target.replicas if state.target else 0
+    live = [instance for instance in state.current() if instance.phase in LIVE]
+    keepers: dict[int, Instance] = {}
+    for instance in sorted(live, key=lambda i: (i.phase is not _P.READY, i.id)):
+        if instance.slot <= replicas:
+            keepers.setdefault(instance.slot, instance)
+    serving = sum(1 for i in live if i.phase is _P.READY and view.is_serving(i.id))
+    changed = {}
+    for instance in sorted(live, key=lambda i: (-i.slot, i.id)):
+        if keepers.get(instance.slot) is instance:
+            continue
+        is_serving = instance.phase is _P.READY and view.is_serving(instance.id)
+        if is_serving and serving - 1 < replicas and not state.leaving:
+            continue
+        serving -= is_serving
+        changed[instance.id] = move(instance, _P.DRAINING, draining_since_s=now_s)
+    return _replace_instance(state, changed)
+
+
+def _create_current(state: ServiceState, definitions: Mapping[str, Definition], now_s: float) -> ServiceState:
+    target, rollout = state.target, state.rollout
+    if target is None or state.leaving:
+        return state
+    admitted = target.replicas
+    if rollout is not None and rollout.phase not in (_R.SUCCEEDED, _R.ROLLED_BACK):
+        admitted = min(rollout.admitted, target.replicas)
+    if rollout is not None and rollout.phase in (_R.PENDING, _R.GATE_FAILED):
+        return state
+    room = _room(state, target, definitions)
+    taken = {i.slot for i in state.current() if i.phase in LIVE or i.phase is _P.COMPLETED}
+    for slot in range(1, admitted + 1):
+        if room <= 0:
+            break
+        if slot in taken or not _may_start(state.restarts.get(slot), now_s):
+            continue
+        state = _create(state, target.revision_id, target.generation, slot, now_s)
+        room -= 1
+    return state
+
+
+def _room(state: ServiceState, target: Target, definitions: Mapping[str, Definition]) -> int:
+    """How many replicas may be added now: no limit for start-first, the places left for stop-first."""
+    policy = definitions[target.definition_id].policy
+    occupied = sum(1 for instance in state.instances if instance.phase in OCCUPYING)
+    if policy.exclusive:
+        return target.replicas - occupied
+    if state.rollout is not None and order_of(state, definitions) is Order.STOP_FIRST:
+        return max(target.replicas, state.rollout.origin_replicas) - occupied
+    return target.replicas
+
+
+def _may_start(restarts: Restarts | None, now_s: float) -> bool:
+    return restarts is None or (not restarts.exhausted and now_s >= restarts.next_at_s)
+
+
+def _create(state: ServiceState, revision_id: str, generation: int, slot: int, now_s: float) -> ServiceState:
+    instance = Instance(
+        id=f"{state.project}.{state.service}.{state.next_number}",
+        slot=slot,
+        revision_id=revision_id,
+        generation=generation,
+        phase=_P.CREATING,
+        created_at_s=now_s,
+    )
+    return replace(state, instances=(*state.instances, instance), next_number=state.next_number + 1)
+
+
+def _heal_origin(state: ServiceState, definitions: Mapping[str, Definition], now_s: float) -> ServiceState:
+    """While a rollout is under way the old revision still serves, so its losses are made good too."""
+    rollout = state.rollout
+    if rollout is None or rollout.origin is None or state.leaving:
+        return state
+    if rollout.phase not in (_R.PENDING, _R.PROGRESSING, _R.PAUSED) or rollout.origin.revision_id not in definitions:
+        return state
+    if definitions[rollout.origin.revision_id].policy.job or rollout.origin.key == (state.target and state.target.key):
+        return state
+    if order_of(state, definitions) is Order.STOP_FIRST and rollout.admitted > 0:
+        return state
+    wanted = _old_wanted(rollout, state.target, Order.START_FIRST)
+    live = [i for i in state.others() if i.phase in LIVE or i.phase is _P.COMPLETED]
+    taken = {instance.slot for instance in live}
+    free = [slot for slot in range(rollout.origin_replicas, 0, -1) if slot not in taken]
+    for slot in free[: max(0, wanted - len(live))]:
+        if _may_start(state.restarts.get(slot), now_s):
+            state = _create(state, rollout.origin.revision_id, rollout.origin.generation, slot, now_s)
+    return state
