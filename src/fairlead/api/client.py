@@ -198,7 +198,8 @@ class _Connection(http.client.HTTPConnection):
             ) from error
         except OSError as error:
             raise NotRunningError(
-                f"no controller runs for {self._socket_path.parent}", hint="start it with: fairlead controller run"
+                f"no controller runs: nobody answers on {self._socket_path}",
+                hint="`fairlead up` starts one; FAIRLEAD_HOME says which home is meant",
             ) from error
 
     def answer(self, method: str, path: str, body: Any = None) -> http.client.HTTPResponse:

@@ -1,7 +1,6 @@
-"""Unix sockets of any path length: the kernel takes 107 bytes, a home can be deeper.
+"""The unix socket: bound so that only its owner may open it, and claimed so that only one process serves on it.
 
-Called by `api.server`, which binds, and by `api.client`, which connects. A longer path is reached through an
-open descriptor of its folder, which Linux offers under ``/proc/self/fd``.
+Called by `api.server`, which binds, by `api.client`, which connects, and by `cli.spawn`, which waits.
 """
 
 from __future__ import annotations
@@ -15,21 +14,16 @@ from pathlib import Path
 
 from fairlead.errors import ControllerError
 
-LONGEST_PATH_BYTES = 107
-_DESCRIPTORS = Path("/proc/self/fd")
-
 
 def connect(path: Path, timeout_s: float) -> socket.socket:
     """A connected socket.
 
     :raises OSError: nobody listens there.
-    :raises ControllerError: the path is too long for this system.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(timeout_s)
-        with _address(path) as address:
-            connection.connect(address)
+        connection.connect(str(path))
     except BaseException:
         connection.close()
         raise
@@ -87,8 +81,7 @@ def _bound(path: Path) -> socket.socket:
     # The mask, not a chmod afterwards: between bind and chmod another user could connect.
     previous = os.umask(0o177)
     try:
-        with _address(path) as address:
-            bound.bind(address)
+        bound.bind(str(path))
     except BaseException:
         bound.close()
         raise
@@ -106,20 +99,3 @@ def _served(path: Path) -> ControllerError:
 
 def _lock_path(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
-
-
-@contextmanager
-def _address(path: Path) -> Iterator[str]:
-    if len(os.fsencode(path)) <= LONGEST_PATH_BYTES:
-        yield str(path)
-        return
-    if not _DESCRIPTORS.is_dir():
-        raise ControllerError(
-            f"the path of the socket is too long for this system: {path}",
-            hint=f"set FAIRLEAD_HOME to a folder whose path is shorter than {LONGEST_PATH_BYTES - 20} bytes",
-        )
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield str(_DESCRIPTORS / str(folder) / path.name)
-    finally:
-        os.close(folder)

@@ -1,0 +1,106 @@
+"""What a verb works with: the settings, the project that is meant, and a controller to talk to.
+
+Called by every verb. Finding a project never starts a controller where there is nothing to be found.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+
+from fairlead.api import unix
+from fairlead.api.client import CALL_TIMEOUT_S, Client
+from fairlead.controller.controls import ReplicaRow
+from fairlead.errors import NotFoundError, UsageError
+from fairlead.settings import Settings
+
+
+class Session:
+    """One command's view of one home."""
+
+    def __init__(self, timeout_s: float = CALL_TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
+
+    @cached_property
+    def settings(self) -> Settings:
+        return Settings.from_environ(os.environ)
+
+    def running(self) -> Client | None:
+        """A client of the controller that runs; None where none does."""
+        if not unix.answers(self.settings.socket_path):
+            return None
+        return Client(self.settings.socket_path, self._timeout_s)
+
+    def started(self) -> Client:
+        """A client of the controller, which is started if none runs."""
+        client = self.running()
+        if client is not None:
+            return client
+        from fairlead.cli.spawn import start_controller
+
+        return start_controller(self.settings)
+
+    def found(self) -> Client | None:
+        """A client of the controller, started only if this home has ever had one; else None."""
+        if client := self.running():
+            return client
+        return self.started() if self.settings.database_path.exists() else None
+
+    def name_or_none(self, project: str | None, files: Sequence[str] = ()) -> str | None:
+        from fairlead.cli.selection import project_name
+
+        return project_name(project, files)
+
+    def name(self, project: str | None, files: Sequence[str] = ()) -> str:
+        """The project that is meant.
+
+        :raises UsageError: nothing says it; the hint names the projects that run.
+        """
+        if name := self.name_or_none(project, files):
+            return name
+        raise UsageError(
+            "which project? there is no Compose file here",
+            hint=f"name the project with -p, or the file with -f; {self._running_projects(self.found())}",
+        )
+
+    def of_project(self, project: str | None, files: Sequence[str] = ()) -> tuple[Client, str]:
+        """A client and the name of a project that the controller knows.
+
+        :raises NotFoundError: it knows no such project; the hint names those that it does.
+        """
+        name = self.name(project, files)
+        client = self.found()
+        if client is None or name not in {status.name for status in client.projects()}:
+            raise NotFoundError(f"there is no project `{name}`", hint=self._running_projects(client))
+        assert client is not None
+        return client, name
+
+    def replica(self, client: Client, project: str, wanted: str) -> ReplicaRow:
+        """The replica named ``wanted``, or the first ready one of the service of that name.
+
+        :raises NotFoundError: there is neither.
+        """
+        rows = client.replicas(project)
+        exact = [row for row in rows if row.id in (wanted, f"{project}.{wanted}")]
+        of_service = [row for row in rows if row.service == wanted and row.state in ("ready", "starting")]
+        candidates = exact or sorted(of_service, key=lambda row: (row.state != "ready", row.slot, row.id))
+        if candidates:
+            return candidates[0]
+        known = ", ".join(sorted({row.service for row in rows}))
+        raise NotFoundError(
+            f"`{project}` has no replica or running service `{wanted}`",
+            hint=f"its services: {known}" if known else "nothing of it runs; `fairlead up -d` starts it",
+        )
+
+    def known_services(self, project: str | None, files: Sequence[str]) -> list[str]:
+        """The services of the project as a controller that runs knows them; empty where none does."""
+        client, name = self.running(), self.name_or_none(project, files)
+        if client is None or name is None:
+            return []
+        return sorted(service.name for service in client.project(name).services)
+
+    @staticmethod
+    def _running_projects(client: Client | None) -> str:
+        names = sorted(status.name for status in client.projects()) if client else []
+        return f"projects here: {', '.join(names)}" if names else "no project runs here; `fairlead up` starts one"

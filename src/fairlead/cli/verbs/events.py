@@ -1,0 +1,50 @@
+"""`fairlead events`: what happened."""
+
+from __future__ import annotations
+
+import click
+
+from fairlead.cli.options import json_option, selection_options
+
+
+@click.command(short_help="Show what happened")
+@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
+@click.option(
+    "-n", "--tail", type=click.IntRange(min=0), metavar="N", default=100, show_default=True, help="The last N alone."
+)
+@click.option("-a", "--all", "everything", is_flag=True, help="Of all projects, not of the one here alone.")
+@selection_options
+@json_option
+def command(
+    follow: bool, tail: int, everything: bool, project: str | None, files: tuple[str, ...], as_json: bool
+) -> None:
+    """Show what happened in the project here; in all projects where there is no Compose file.
+
+    With --json one object a line.
+    """
+    from fairlead.cli.attach import Attachment, Subject
+    from fairlead.cli.output import print_json_line, say
+    from fairlead.cli.session import Session
+    from fairlead.cli.views import event_line
+    from fairlead.store.base import Event
+
+    def show(event: Event) -> None:
+        if as_json:
+            print_json_line(event)
+        else:
+            say(event_line(event))
+
+    session = Session()
+    name = None if everything else session.name_or_none(project, files)
+    client = session.found()
+    after = 0
+    if client is not None:
+        for event in client.events(name, last=tail):
+            after = event.id
+            show(event)
+    if follow:
+        try:
+            Attachment(session, Subject(project=name, after=after, logs=False), show_event=show).run()
+        except KeyboardInterrupt:
+            # The way to end it; what is followed goes on.
+            return

@@ -1,0 +1,43 @@
+"""`fairlead logs`: what the replicas write."""
+
+from __future__ import annotations
+
+import click
+
+from fairlead.cli.options import complete_services, json_option, selection_options
+
+
+@click.command(short_help="Show what the replicas write")
+@click.argument("services", nargs=-1, metavar="[SERVICE]...", shell_complete=complete_services)
+@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C, new replicas included.")
+@click.option("-n", "--tail", type=click.IntRange(min=0), metavar="N", help="The last N lines of each replica alone.")
+@selection_options
+@json_option
+def command(
+    services: tuple[str, ...],
+    follow: bool,
+    tail: int | None,
+    project: str | None,
+    files: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Show what the replicas of each SERVICE, or of all, write; each line behind its replica's name.
+
+    With --json one object a line.
+    """
+    from fairlead.cli.attach import Attachment, LogPrinter, Subject
+    from fairlead.cli.output import print_json_line
+    from fairlead.cli.session import Session
+
+    session = Session()
+    client, name = session.of_project(project, files)
+    show = print_json_line if as_json else LogPrinter(name)
+    if not follow:
+        for line in client.logs(name, services, tail=tail):
+            show(line)
+        return
+    try:
+        Attachment(session, Subject(project=name, services=services, tail=tail), show_log=show).run()
+    except KeyboardInterrupt:
+        # The way to end it; what is followed goes on.
+        return

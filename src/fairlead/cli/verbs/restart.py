@@ -1,0 +1,24 @@
+"""`fairlead restart`: replace replicas by new ones of the same revision."""
+
+from __future__ import annotations
+
+import click
+
+from fairlead.cli.options import Following, complete_services, following_options, selection_options
+
+
+@click.command(short_help="Replace the replicas of services by new ones")
+@click.argument("services", nargs=-1, metavar="[SERVICE]...", shell_complete=complete_services)
+@selection_options
+@following_options
+def command(services: tuple[str, ...], project: str | None, files: tuple[str, ...], following: Following) -> None:
+    """Replace the replicas of each SERVICE, or of all, by new ones of the same revision.
+
+    It goes the way of a release: the new ones are ready before the old ones leave.
+    """
+    from fairlead.cli.outcome import conclude
+    from fairlead.cli.session import Session
+
+    session = Session()
+    client, name = session.of_project(project, files)
+    conclude(session, client.restart(name, services), following)

@@ -1,0 +1,24 @@
+"""`fairlead rollback`: release what an earlier release had."""
+
+from __future__ import annotations
+
+import click
+
+from fairlead.cli.options import Following, following_options, selection_options
+
+
+@click.command(short_help="Release what an earlier release had")
+@click.argument("release", type=click.IntRange(min=1), required=False)
+@selection_options
+@following_options
+def command(release: int | None, project: str | None, files: tuple[str, ...], following: Following) -> None:
+    """Release what RELEASE had; without it, what the release before the current one had.
+
+    `fairlead history` lists the releases. Every service goes back, in dependency order, and no request fails.
+    """
+    from fairlead.cli.outcome import conclude
+    from fairlead.cli.session import Session
+
+    session = Session()
+    client, name = session.of_project(project, files)
+    conclude(session, client.rollback(name, release), following)

@@ -1,0 +1,31 @@
+"""`fairlead scale`: how many replicas a service has."""
+
+from __future__ import annotations
+
+import click
+
+from fairlead.cli.options import Following, assignments, complete_services, counts, following_options, selection_options
+
+
+@click.command(short_help="Set how many replicas a service has")
+@click.argument(
+    "replicas",
+    nargs=-1,
+    required=True,
+    metavar="SERVICE=N...",
+    callback=assignments,
+    shell_complete=complete_services,
+)
+@selection_options
+@following_options
+def command(
+    replicas: tuple[tuple[str, str], ...], project: str | None, files: tuple[str, ...], following: Following
+) -> None:
+    """Set how many replicas each SERVICE has: fairlead scale api=5 worker=2."""
+    from fairlead.cli.outcome import conclude
+    from fairlead.cli.session import Session
+
+    wanted = counts(replicas)
+    session = Session()
+    client, name = session.of_project(project, files)
+    conclude(session, client.scale(name, wanted), following)

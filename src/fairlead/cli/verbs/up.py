@@ -1,0 +1,69 @@
+"""`fairlead up`: release the Compose file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from fairlead.cli.options import Following, assignments, counts, following_options, selection_options
+
+if TYPE_CHECKING:
+    from fairlead.cli.session import Session
+    from fairlead.controller.controls import Operation
+
+
+@click.command(short_help="Release the Compose file: start it, or bring it up to date")
+@click.option("-d", "--detach", is_flag=True, help="Return when the release has ended; exit code 0 only if it serves.")
+@selection_options
+@click.option("--engine", metavar="NAME", help="Where it runs: process, docker, swarm or kubernetes.")
+@click.option(
+    "--scale",
+    metavar="SERVICE=N",
+    multiple=True,
+    callback=assignments,
+    help="So many replicas, whatever the file says; may be given several times.",
+)
+@click.option("--force-recreate", is_flag=True, help="Replace every replica, even where nothing changed.")
+@click.option("--strict", is_flag=True, help="Refuse a file of which the engine would ignore anything.")
+@following_options
+def command(
+    detach: bool,
+    project: str | None,
+    files: tuple[str, ...],
+    engine: str | None,
+    scale: tuple[tuple[str, str], ...],
+    force_recreate: bool,
+    strict: bool,
+    following: Following,
+) -> None:
+    """Release the Compose file: start it, or bring what runs up to date without failing a request.
+
+    Without -d it stays with the project and shows its logs and events. Ctrl-C detaches; a release under way
+    goes on in the background.
+    """
+    from fairlead.cli.desired import Wish, request_of
+    from fairlead.cli.outcome import conclude
+    from fairlead.cli.session import Session
+
+    session = Session()
+    wish = Wish(files=files, project=project, engine=engine, scale=counts(scale), force_recreate=force_recreate)
+    request = request_of(session, wish, session.found())
+    operation = session.started().up(request)
+    after = conclude(session, operation, following)
+    if following.wait and not (detach or following.as_json):
+        _stay(session, operation, after)
+
+
+def _stay(session: Session, operation: Operation, after: int) -> None:
+    from fairlead.cli.attach import Attachment, Subject
+    from fairlead.cli.output import note
+
+    name = operation.project
+    subject = Subject(project=name, after=after, tail=100, since_s=operation.started_at_s)
+    try:
+        Attachment(session, subject).run()
+    except KeyboardInterrupt:
+        note(f"\ndetached: {name} goes on; `fairlead logs -f -p {name}` comes back, `fairlead down -p {name}` ends it")
+        return
+    note(f"{name} is down")
