@@ -1,0 +1,244 @@
+"""The connection to one Docker daemon: requests with deadlines, and its errors in our words.
+
+Every module of this package goes through it. aiodocker makes the connection (socket, TLS, SSH) and speaks the
+raw streams of `exec`; requests and their errors are here, so that each has a deadline and a meaning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, ParamSpec, TypeVar
+
+import aiodocker
+import aiohttp
+from aiodocker.execs import Exec
+from aiodocker.stream import Stream
+
+from fairlead.engines.docker.endpoint import Endpoint
+from fairlead.errors import EngineError, EngineUnavailableError
+
+NEWEST_API = (1, 47)
+"""The newest version of the API that this package was written for; daemons speak older ones on request."""
+
+REQUEST_TIMEOUT_S = 60.0
+AT_ONCE = 24
+"""Requests under way at a time: enough to start a batch in parallel, few enough not to drown the daemon."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ApiError(Exception):
+    """The daemon answered with an error. Never leaves this package: see :func:`translated`."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+def translated(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Turn what the daemon refused into an :class:`EngineError` at the edge of the package."""
+
+    @functools.wraps(method)
+    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await method(*args, **kwargs)
+        except ApiError as error:
+            raise EngineError(f"Docker refused: {error.message}") from error
+
+    return wrapper
+
+
+class Client:
+    """One daemon. Connects at the first request; :meth:`close` lets go."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._docker: aiodocker.Docker | None = None
+        self._version: tuple[int, int] | None = None
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._streams: set[aiohttp.ClientResponse] = set()
+
+    async def api_version(self) -> tuple[int, int]:
+        """The version of the API that both sides speak."""
+        if self._version is None:
+            answer = await self._send("GET", "/version", timeout_s=REQUEST_TIMEOUT_S)
+            self._version = min(_parsed(str(answer["ApiVersion"])), NEWEST_API)
+        return self._version
+
+    async def get(self, path: str, /, *, timeout_s: float = REQUEST_TIMEOUT_S, **params: Any) -> Any:
+        return await self._send("GET", await self._versioned(path), params=params, timeout_s=timeout_s)
+
+    async def post(self, path: str, /, body: Any = None, *, timeout_s: float = REQUEST_TIMEOUT_S, **params: Any) -> Any:
+        path = await self._versioned(path)
+        return await self._send("POST", path, params=params, body=body, timeout_s=timeout_s)
+
+    async def put(
+        self, path: str, data: bytes, content_type: str, /, *, timeout_s: float = REQUEST_TIMEOUT_S, **params: Any
+    ) -> Any:
+        headers = {"Content-Type": content_type}
+        path = await self._versioned(path)
+        return await self._send("PUT", path, params=params, data=data, headers=headers, timeout_s=timeout_s)
+
+    async def delete(self, path: str, /, *, timeout_s: float = REQUEST_TIMEOUT_S, **params: Any) -> Any:
+        return await self._send("DELETE", await self._versioned(path), params=params, timeout_s=timeout_s)
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        /,
+        *,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+        **params: Any,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A response whose body goes on for as long as the reader likes."""
+        path = await self._versioned(path)
+        async with self._respond(method, path, params=params, data=data, headers=headers) as response:
+            self._streams.add(response)
+            try:
+                yield response
+            finally:
+                self._streams.discard(response)
+
+    async def ping(self, timeout_s: float = 5.0) -> Mapping[str, str]:
+        """The daemon's answer to a ping: its headers (`Api-Version`, `Builder-Version` …)."""
+        try:
+            async with asyncio.timeout(timeout_s), self._respond("GET", "/_ping") as response:
+                return dict(response.headers)
+        except TimeoutError as error:
+            raise self._silent(timeout_s) from error
+
+    async def exec_stream(self, exec_id: str) -> Stream:
+        """The raw output of an exec that has been created; starts when it is entered."""
+        docker = self._connected()
+        major, minor = await self.api_version()
+        docker.api_version = f"v{major}.{minor}"
+        return Exec(docker, exec_id, tty=False).start(detach=False)
+
+    async def close(self) -> None:
+        """Let go of the daemon. Whoever still reads a stream is woken with :class:`EngineUnavailableError`."""
+        for response in self._streams:
+            response.content.set_exception(aiohttp.ClientConnectionError("the connection was closed here"))
+        if self._docker is not None:
+            docker, self._docker = self._docker, None
+            await docker.close()
+            await docker.connector.close()
+
+    async def _versioned(self, path: str) -> str:
+        major, minor = await self.api_version()
+        return f"/v{major}.{minor}{path}"
+
+    def _connected(self) -> aiodocker.Docker:
+        if self._docker is None:
+            self._docker = _connect(self.endpoint)
+        return self._docker
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float,
+    ) -> Any:
+        if body is not None:
+            data, headers = json.dumps(body), {"Content-Type": "application/json"}
+        try:
+            async with (
+                self._slots,
+                asyncio.timeout(timeout_s),
+                self._respond(method, path, params=params, data=data, headers=headers) as response,
+            ):
+                text = await response.read()
+        except TimeoutError as error:
+            raise self._silent(timeout_s) from error
+        if not text or "json" not in response.headers.get("Content-Type", ""):
+            return text
+        return json.loads(text)
+
+    @asynccontextmanager
+    async def _respond(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        docker = self._connected()
+        try:
+            async with docker.session.request(
+                method,
+                f"{docker.docker_host}{path}",
+                params=_flat(params or {}),
+                data=data,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+            ) as response:
+                if response.status >= 400:
+                    raise ApiError(response.status, _message(await response.read()))
+                yield response
+        except (aiohttp.ClientError, OSError) as error:
+            raise EngineUnavailableError(
+                f"the Docker daemon at {self.endpoint.url} does not answer: {error}",
+                hint=f"it was named by {self.endpoint.source}; is it running? `fairlead doctor` says more",
+            ) from error
+
+    def _silent(self, timeout_s: float) -> EngineUnavailableError:
+        return EngineUnavailableError(f"the Docker daemon at {self.endpoint.url} gave no answer in {timeout_s:g} s")
+
+
+def _connect(endpoint: Endpoint) -> aiodocker.Docker:
+    """aiodocker on a connector without its limit of 100 connections, which long-lived log streams would use up."""
+    connector: aiohttp.BaseConnector
+    if endpoint.socket is not None:
+        return aiodocker.Docker(url="http://docker", connector=aiohttp.UnixConnector(endpoint.socket, limit=0))
+    if endpoint.scheme == "ssh":
+        try:
+            return aiodocker.Docker(url=endpoint.url)
+        except aiodocker.DockerError as error:
+            raise EngineError(
+                f"{endpoint.url} cannot be used: {error.message}", hint="pip install 'aiodocker[ssh]'"
+            ) from error
+    connector = aiohttp.TCPConnector(limit=0, ssl=endpoint.tls.context() if endpoint.tls else True)
+    scheme = "https" if endpoint.tls else "http"
+    return aiodocker.Docker(url=f"{scheme}://{endpoint.url.partition('://')[2]}", connector=connector)
+
+
+def _parsed(version: str) -> tuple[int, int]:
+    major, _, minor = version.partition(".")
+    return int(major), int(minor)
+
+
+def _flat(params: Mapping[str, Any]) -> dict[str, str]:
+    """Query parameters as the API wants them: JSON for structures, ``1``/``0`` for booleans, None left out."""
+    flat = {}
+    for key, value in params.items():
+        if isinstance(value, bool):
+            flat[key] = "1" if value else "0"
+        elif isinstance(value, (Mapping, list, tuple)):
+            flat[key] = json.dumps(value)
+        elif value is not None:
+            flat[key] = str(value)
+    return flat
+
+
+def _message(body: bytes) -> str:
+    text = body.decode(errors="replace").strip()
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return str(value.get("message", text)) if isinstance(value, dict) else text

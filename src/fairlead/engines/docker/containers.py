@@ -1,0 +1,30 @@
+"""Finding the containers that are replicas, by their labels and by nothing else.
+
+Called by every module that acts on one. A container without our labels, or of another Fairlead home, is never
+returned, so nothing here can touch it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fairlead.engines.docker.client import Client
+from fairlead.engines.docker.labels import PROJECT, REPLICA, SCOPE
+
+Listed = dict[str, Any]
+
+
+async def all_of(client: Client, scope: str, project: str | None = None) -> list[Listed]:
+    """Every replica's container, ended ones too; of one project or of all."""
+    return await _list(client, [f"{SCOPE}={scope}", REPLICA, *([f"{PROJECT}={project}"] if project else ())])
+
+
+async def container_of(client: Client, scope: str, replica_id: str) -> Listed | None:
+    """The container of one replica, None where there is none."""
+    found = await _list(client, [f"{SCOPE}={scope}", f"{REPLICA}={replica_id}"])
+    return found[0] if found else None
+
+
+async def _list(client: Client, labels: list[str]) -> list[Listed]:
+    found = await client.get("/containers/json", all=True, filters={"label": labels})
+    return list(found)
