@@ -1,0 +1,1 @@
+"""The load client against a server that misbehaves on purpose."""
