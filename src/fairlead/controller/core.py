@@ -27,7 +27,8 @@ from fairlead.rollout.machine import Settled, step
 from fairlead.rollout.notes import Note
 from fairlead.rollout.pools import settings_digest
 from fairlead.rollout.state import ProjectState, ScaleOverride, TransactionPhase
-from fairlead.store.base import Commit, Event, Intent, Store
+from fairlead.rollout.timers import MARGIN_S, next_wake_s
+from fairlead.store.base import Commit, Event, Intent, Severity, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,7 @@ class Core:
         self._retries = Retries()
         self._unsettled: dict[int, str] = {}
         self._routes_error: dict[str, str] = {}
+        self._restless: set[str] = set()
         stale = {intent.id: "the controller ended before it was known" for intent in store.open_intents()}
         if stale:
             store.commit(self.epoch, Commit(settled=stale))
@@ -187,6 +189,7 @@ class Core:
             after = replace(after, gone=True)
         after = outcomes.settle_operations(after, observation, now_s)
         wanted = [c for c in result.commands if self._is_due(book.name, c, now_s)]
+        self._restless.discard(book.name)
         return self._commit(after, now_s, orders=wanted, notes=result.notes)
 
     def settle(self, project: str, intent: int, command: Command, error: FairleadError | None, now_s: float) -> None:
@@ -236,7 +239,24 @@ class Core:
         notes = () if repeated else (Note(kind="routes-failed", message=text, service="", level="error"),)
         return replace(book, project=project, services=services), notes
 
+    def tell(self, project: str, kind: str, message: str, now_s: float) -> None:
+        """Store one event about a project."""
+        book = self.book(project)
+        self._commit(book, now_s, events=[project_event(book, kind, message, now_s)])
+
+    def tell_last_words(self, project: str, replica_id: str, lines: list[str], now_s: float) -> None:
+        """Store the end of what a replica that failed had said."""
+        book = self.book(project)
+        text = "\n".join([f"{replica_id} said last:", *(f"    {line}" for line in lines)])
+        event = project_event(book, "replica-output", text, now_s)
+        self._commit(book, now_s, events=[replace(event, replica_id=replica_id, severity=Severity.WARNING)])
+
     # Reading
+
+    def has_failed(self, project: str, replica_id: str) -> bool:
+        """Whether the replica has to go because it failed."""
+        instances = (i for state in self.book(project).services.values() for i in state.instances)
+        return any(instance.id == replica_id and instance.failure for instance in instances)
 
     def book(self, project: str) -> Book:
         """The book of ``project``.
@@ -279,6 +299,24 @@ class Core:
     def retry_at_s(self, project: str) -> float | None:
         """When the next failed command may be tried again."""
         return self._retries.next_at_s(project)
+
+    def wake_at_s(self, project: str, now_s: float) -> float | None:
+        """When :meth:`observe` may change something without any news; ``now_s`` where it should go on at once.
+
+        None: nothing will happen by time alone.
+        """
+        book = self.books.get(project)
+        if book is None or book.gone:
+            return None
+        if project in self._restless:
+            return now_s
+        moments = [next_wake_s(book.services, book.definitions, now_s), self._retries.next_at_s(project, after_s=now_s)]
+        moments += [
+            operation.started_at_s + outcomes.SCALE_DEADLINE_S + MARGIN_S
+            for operation in book.operations.values()
+            if operation.ended_at_s is None
+        ]
+        return min((moment for moment in moments if moment is not None and moment > now_s), default=None)
 
     # Writing
 
@@ -360,6 +398,8 @@ class Core:
             self._unsettled.clear()
         else:
             ids = ()
+        if put or delete:
+            self._restless.add(after.name)
         self.books[after.name] = after
         given = tuple(Order(intent=i, project=after.name, command=c) for i, c in zip(ids, orders or (), strict=True))
         for order in given:

@@ -36,9 +36,9 @@ class Retries:
         entry = self._failed.get(project, {}).get(key)
         return entry is None or now_s >= entry[1]
 
-    def next_at_s(self, project: str) -> float | None:
-        """The earliest time at which a failed command may be tried again."""
-        return min((at for _, at in self._failed.get(project, {}).values()), default=None)
+    def next_at_s(self, project: str, *, after_s: float = 0.0) -> float | None:
+        """The earliest time after ``after_s`` at which a failed command may be tried again."""
+        return min((at for _, at in self._failed.get(project, {}).values() if at > after_s), default=None)
 
     def forget(self, project: str) -> None:
         """Nothing of ``project`` is left to be retried."""

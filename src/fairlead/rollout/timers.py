@@ -1,0 +1,79 @@
+"""When time alone may change something: the next moment at which a project is worth looking at without any news.
+
+Called by `controller.core` for whoever drives it (the asyncio loop, the simulation's event heap), so that neither
+polls. Everything else that moves a rollout is news: a command's outcome, an event of the engine, a probe's verdict,
+the proxy's count of requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from fairlead.rollout.definition import Definition
+from fairlead.rollout.drain import QUIET_S, SHED_STAGE_S, SHED_STAGES, deadlines
+from fairlead.rollout.lifecycle import MISSING_S
+from fairlead.rollout.policy import RESTART_WINDOW_S, START_TIMEOUT_S, ServicePolicy
+from fairlead.rollout.progress import LINGER_S, standby_until_s
+from fairlead.rollout.state import Instance, Rollout, ServiceState
+from fairlead.rollout.states import InstancePhase, RolloutPhase
+
+MARGIN_S = 0.001
+"""Added to each moment, so that rounding never wakes anybody a hair too early, for nothing, again and again."""
+
+_P = InstancePhase
+_R = RolloutPhase
+
+
+def next_wake_s(
+    services: Mapping[str, ServiceState], definitions: Mapping[str, Definition], now_s: float
+) -> float | None:
+    """The earliest moment after ``now_s`` at which an observation may change something by time alone.
+
+    What is due by ``now_s`` has been acted upon, or waits for news.
+    """
+    moments = (moment + MARGIN_S for state in services.values() for moment in _of_service(state, definitions))
+    return min((moment for moment in moments if moment > now_s), default=None)
+
+
+def _of_service(state: ServiceState, definitions: Mapping[str, Definition]) -> Iterator[float]:
+    for restarts in state.restarts.values():
+        yield restarts.next_at_s
+    for instance in state.instances:
+        definition = definitions.get(instance.revision_id)
+        policy = definition.policy if definition else None
+        yield from _of_instance(state, instance, policy)
+    if state.rollout is not None and state.rollout.phase in (_R.PROGRESSING, _R.ROLLING_BACK):
+        yield from _of_rollout(state, state.rollout, definitions)
+    standby_s = standby_until_s(state, definitions)
+    if standby_s:
+        yield standby_s
+
+
+def _of_instance(state: ServiceState, instance: Instance, policy: ServicePolicy | None) -> Iterator[float]:
+    if instance.missing_since_s is not None:
+        yield instance.missing_since_s + MISSING_S
+    match instance.phase:
+        case _P.STARTING if instance.ready_at_s is None and not (policy and policy.job):
+            started_s = instance.started_at_s if instance.started_at_s is not None else instance.created_at_s
+            yield started_s + (policy.start_timeout_s if policy else START_TIMEOUT_S)
+        case _P.READY if instance.slot in state.restarts and instance.ready_at_s is not None:
+            yield instance.ready_at_s + (policy.restart.window_s if policy else RESTART_WINDOW_S)
+        case _P.DRAINING if instance.draining_since_s is not None:
+            limits = deadlines(state, instance, policy)
+            waits = (QUIET_S, LINGER_S, limits.requests_s, limits.streams_s)
+            stages = (limits.streams_s - left * SHED_STAGE_S for left in range(1, SHED_STAGES + 1))
+            for wait_s in (*waits, *stages):
+                yield instance.draining_since_s + wait_s
+
+
+def _of_rollout(state: ServiceState, rollout: Rollout, definitions: Mapping[str, Definition]) -> Iterator[float]:
+    target = state.target
+    if target is None or target.definition_id not in definitions:
+        return
+    policy = definitions[target.definition_id].policy
+    update = policy.rollback if rollout.phase is _R.ROLLING_BACK else policy.update
+    if not policy.job:
+        yield rollout.progress_at_s + policy.progress_deadline_s
+    if rollout.batch_ready_at_s is not None:
+        yield rollout.batch_ready_at_s + update.monitor_s
+        yield rollout.batch_ready_at_s + update.monitor_s + update.delay_s
