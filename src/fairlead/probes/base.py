@@ -1,12 +1,12 @@
 """The port for one health check, and what it returns.
 
-Called by `controller.health`, which runs probes on their intervals and feeds `probes.judge`.
+Used by `probes.runner`, which runs probes on their intervals and feeds `probes.judge`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from fairlead.engines.base import CommandResult
 from fairlead.routing import Address
@@ -17,11 +17,19 @@ RunCommand = Callable[[Sequence[str], float], Awaitable[CommandResult]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeTarget:
-    """What a probe goes to. ``address`` None: the replica opens no port."""
+    """What a probe goes to. ``address`` is the first port's, None: the replica opens no port.
+
+    ``addresses`` maps container ports to where they listen, for probes that name one.
+    """
 
     replica_id: str
     address: Address | None
     run: RunCommand
+    addresses: Mapping[int, Address] = field(default_factory=dict)
+
+    def address_of(self, port: int | None) -> Address | None:
+        """Where container port ``port`` listens; None stands for the first port, as does a target that maps none."""
+        return self.address if port is None or not self.addresses else self.addresses.get(port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,216 @@
+"""Runs the probes of every watched replica when they are due, and tells when a verdict changes.
+
+Used by `controller`: it calls :meth:`HealthMonitor.watch` for each replica that runs, :meth:`HealthMonitor.forget` for
+each that does not, and reads :meth:`HealthMonitor.health` when it observes. One task keeps the times of all replicas in
+one heap; only a probe that is under way has a task of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from fairlead import logs
+from fairlead.clock import Clock
+from fairlead.observed import ReplicaHealth
+from fairlead.probes import command, tcp
+from fairlead.probes.base import ProbeResult, ProbeTarget
+from fairlead.probes.derive import probes_for
+from fairlead.probes.http import HttpProbe
+from fairlead.probes.judge import JudgeState, Role, begin, judge, next_due, probe_of, settled
+from fairlead.spec.model import Probe, ProbeKind, Service
+
+OnChange = Callable[[str, ReplicaHealth], None]
+"""Told the replica's id and its new verdict, in the event loop; it must return at once."""
+
+CONCURRENCY = {ProbeKind.TCP: 64, ProbeKind.HTTP: 64, ProbeKind.COMMAND: 16}
+"""Probes under way at a time. Each kind has its own share: commands that hang cannot keep tcp probes waiting."""
+
+_GRACE_S = 1.0
+"""How long over its own timeout a probe may take before it is cancelled."""
+
+_IDLE_S = 60.0
+
+_log = logs.room("probes")
+
+
+class Checks:
+    """The three kinds of probes behind one method."""
+
+    def __init__(self) -> None:
+        self._http = HttpProbe()
+
+    async def probe(self, target: ProbeTarget, probe: Probe) -> ProbeResult:
+        match probe.kind:
+            case ProbeKind.TCP:
+                return await tcp.probe(target, probe)
+            case ProbeKind.HTTP:
+                return await self._http.probe(target, probe)
+            case ProbeKind.COMMAND:
+                return await command.probe(target, probe)
+
+    async def close(self) -> None:
+        await self._http.close()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Watched:
+    """One replica. ``waiting``: the roles that have an entry in the heap or in a lane, or that are under way."""
+
+    replica_id: str
+    target: ProbeTarget
+    state: JudgeState
+    waiting: set[Role] = field(default_factory=set)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    forgotten: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Lane:
+    """The share of one kind: how many more may start, and who is next."""
+
+    free: int
+    next: deque[tuple[_Watched, Role, Probe]] = field(default_factory=deque)
+
+
+class HealthMonitor:
+    """Knows the health of every watched replica while :meth:`run` runs. All of it belongs to one event loop."""
+
+    def __init__(self, on_change: OnChange, *, clock: Clock, checks: Checks | None = None) -> None:
+        self._on_change = on_change
+        self._clock = clock
+        self._checks = checks or Checks()
+        self._watched: dict[str, _Watched] = {}
+        self._due: list[tuple[float, int, _Watched, Role]] = []
+        self._order = 0
+        self._lanes = {kind: _Lane(free=count) for kind, count in CONCURRENCY.items()}
+        self._earlier = asyncio.Event()
+
+    def watch(self, replica_id: str, service: Service, target: ProbeTarget) -> None:
+        """Probe ``target`` from now on. Nothing happens if it is watched already, with these probes and addresses."""
+        probes = probes_for(service)
+        known = self._watched.get(replica_id)
+        if known is not None:
+            if known.state.probes == probes and _places(known.target) == _places(target):
+                known.target = target
+                return
+            self.forget(replica_id)
+        watched = _Watched(
+            replica_id=replica_id, target=target, state=begin(probes, replica_id, self._clock.monotonic_s())
+        )
+        self._watched[replica_id] = watched
+        self._schedule(watched)
+
+    def forget(self, replica_id: str) -> None:
+        """Stop probing, in the middle of a probe too; nothing happens if the replica is not watched."""
+        watched = self._watched.pop(replica_id, None)
+        if watched is not None:
+            watched.forgotten = True
+            for task in watched.tasks:
+                task.cancel()
+
+    def health(self) -> Mapping[str, ReplicaHealth]:
+        """The verdict on each watched replica, sorted by id."""
+        return {replica_id: watched.state.health for replica_id, watched in sorted(self._watched.items())}
+
+    async def run(self) -> None:
+        """Probe until cancelled.
+
+        :raises ExceptionGroup: ``on_change`` raised.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    self._start_what_is_due(group)
+                    await self._wait()
+        finally:
+            await self._checks.close()
+
+    async def _wait(self) -> None:
+        """Until the next probe is due, or something became due earlier."""
+        self._earlier.clear()
+        wait_s = self._due[0][0] - self._clock.monotonic_s() if self._due else _IDLE_S
+        if wait_s <= 0:
+            await asyncio.sleep(0)
+            return
+        try:
+            async with asyncio.timeout(min(wait_s, _IDLE_S)):
+                await self._earlier.wait()
+        except TimeoutError:
+            pass
+
+    def _schedule(self, watched: _Watched) -> None:
+        """Enter every role that is to run and is not entered yet."""
+        for role, due_s in next_due(watched.state).items():
+            if role in watched.waiting:
+                continue
+            watched.waiting.add(role)
+            self._order += 1
+            if not self._due or due_s < self._due[0][0]:
+                self._earlier.set()
+            heapq.heappush(self._due, (due_s, self._order, watched, role))
+
+    def _start_what_is_due(self, group: asyncio.TaskGroup) -> None:
+        now_s = self._clock.monotonic_s()
+        while self._due and self._due[0][0] <= now_s:
+            _, _, watched, role = heapq.heappop(self._due)
+            if watched.forgotten:
+                continue
+            probe = probe_of(watched.state, role)
+            if probe is None:
+                self._take(watched, role, settled(watched.state))
+            else:
+                self._lanes[probe.kind].next.append((watched, role, probe))
+        for lane in self._lanes.values():
+            while lane.next and lane.free:
+                watched, role, probe = lane.next.popleft()
+                if watched.forgotten:
+                    continue
+                lane.free -= 1
+                task = group.create_task(self._attempt(watched, role, probe))
+                watched.tasks.add(task)
+                task.add_done_callback(partial(self._free, lane, watched))
+
+    def _free(self, lane: _Lane, watched: _Watched, task: asyncio.Task[None]) -> None:
+        """Give the place back, also that of a probe which was cancelled before it began."""
+        watched.tasks.discard(task)
+        lane.free += 1
+        if lane.next:
+            self._earlier.set()
+
+    async def _attempt(self, watched: _Watched, role: Role, probe: Probe) -> None:
+        self._take(watched, role, await self._result(watched, probe))
+
+    async def _result(self, watched: _Watched, probe: Probe) -> ProbeResult:
+        limit_s = probe.timeout_s + _GRACE_S
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._checks.probe(watched.target, probe)
+        except TimeoutError:
+            return ProbeResult(
+                passed=False, reason=f"{probe.kind} probe: no result within {limit_s:g} s", duration_s=limit_s
+            )
+        except Exception as error:
+            # A mistake in one probe must not end the watch over all other replicas.
+            _log.exception("a probe raised", replica=watched.replica_id, kind=probe.kind)
+            return ProbeResult(passed=False, reason=f"{probe.kind} probe: {error!r}", duration_s=0.0)
+
+    def _take(self, watched: _Watched, role: Role, result: ProbeResult) -> None:
+        if watched.forgotten:
+            return
+        before = watched.state.health.health
+        watched.state = judge(watched.state, role, result, self._clock.monotonic_s())
+        watched.waiting.discard(role)
+        self._schedule(watched)
+        verdict = watched.state.health
+        if verdict.health is not before:
+            _log.info("verdict", replica=watched.replica_id, health=verdict.health, reason=verdict.reason)
+            self._on_change(watched.replica_id, verdict)
+
+
+def _places(target: ProbeTarget) -> tuple[object, ...]:
+    return (target.address, target.addresses)
