@@ -31,7 +31,7 @@ async def unavailable(exchange: Exchange) -> None:
 @pytest.mark.parametrize(("behaviour", "code"), [(rightly, 0), (unavailable, 1)], ids=["clean", "failing"])
 async def test_the_exit_code_says_whether_anything_failed(behaviour: Behaviour, code: int) -> None:
     async with serve(behaviour) as server:
-        process = await start(server.url, "--rate=50", "--duration=0.2", "--mix=1,1,1,0", "--versions=v1")
+        process = await start(server.url, "--rate=50", "--duration=0.5", "--mix=1,1,1,0", "--versions=v1")
         output, errors = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == code, errors.decode()
     report = json.loads(output)
