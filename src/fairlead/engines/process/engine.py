@@ -1,0 +1,455 @@
+"""The process engine: each replica is a session of processes on this machine. Called by `controller`.
+
+It remembers nothing that the run directories and the kernel do not say: a second engine over the same home sees
+the same replicas, whether the first still lives, has ended, or was killed at any point.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import logging
+import os
+import signal as signals
+import sys
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+
+from fairlead.capabilities import EngineCapabilities
+from fairlead.engines.base import CommandResult, Engine, EngineEvent, EngineEventKind, LogLine, ReplicaStats, Report
+from fairlead.engines.broadcast import Broadcast
+from fairlead.engines.process import cgroups
+from fairlead.engines.process.client import KeeperClient
+from fairlead.engines.process.endings import STOPPING, release_guard, settle
+from fairlead.engines.process.keys import capabilities
+from fairlead.engines.process.launching import LaunchPlanner, command_fields, failure_of, launch_fields
+from fairlead.engines.process.logs import read_log
+from fairlead.engines.process.members import kill_all, usage
+from fairlead.engines.process.procfs import has_ended, open_process
+from fairlead.engines.process.rundir import (
+    ProcessRecord,
+    RunDirectory,
+    project_directories,
+    replica_directories,
+)
+from fairlead.errors import EngineError, EngineUnavailableError, StartFailedError
+from fairlead.observed import Exit, ExitCause, ObservedReplica, ReplicaSpec, ReplicaState
+from fairlead.routing import Address
+from fairlead.spec.model import Hook, Project
+from fairlead.spec.revision import revision_of
+
+STARTED = "started"
+HOOK_TIMEOUT_S = 60.0
+DEATH_TIMEOUT_S = 15.0
+COMMAND_SLACK_S = 15.0
+HOST = "127.0.0.1"
+
+_log = logging.getLogger(__name__)
+
+
+class _Replica:
+    """What this engine holds of one replica: its directory and, while it runs, a pidfd that tells of its end."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.directory = directory
+        self.pidfd: int | None = None
+        self.settling: asyncio.Task[Exit] | None = None
+
+    @property
+    def id(self) -> str:
+        return self.directory.replica_id
+
+
+class ProcessEngine(Engine):
+    """Runs replicas as processes under ``home``. ``environ`` is what they inherit a few names from."""
+
+    def __init__(self, home: Path, environ: Mapping[str, str] | None = None) -> None:
+        if sys.platform != "linux":
+            raise EngineError("the process engine needs Linux", hint="use an engine with containers: --engine docker")
+        self._root = home.absolute() / "run"
+        groups = cgroups.detect()
+        self._capabilities = capabilities(groups.missing, root=os.geteuid() == 0)
+        self._planner = LaunchPlanner(os.environ if environ is None else environ, groups)
+        self._keeper = KeeperClient(self._root)
+        self._replicas: dict[str, _Replica] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._broadcast = Broadcast()
+        self._closed = False
+
+    @property
+    def capabilities(self) -> EngineCapabilities:
+        return self._capabilities
+
+    # -- observing -------------------------------------------------------------------------------------------
+
+    async def observe(self, project: str) -> tuple[ObservedReplica, ...]:
+        paths = await asyncio.to_thread(lambda: list(replica_directories(self._root / project)))
+        self._forget_others(project, {path.name for path in paths})
+        found = [await self._observe_one(path) for path in paths]
+        if any(replica is not None and replica.state is ReplicaState.RUNNING for replica in found):
+            await self._keeper.ensure()
+        return tuple(replica for replica in found if replica is not None)
+
+    async def projects(self) -> tuple[str, ...]:
+        def scan() -> tuple[str, ...]:
+            return tuple(
+                path.name for path in project_directories(self._root) if any(True for _ in replica_directories(path))
+            )
+
+        return await asyncio.to_thread(scan)
+
+    async def _observe_one(self, path: Path) -> ObservedReplica | None:
+        replica = self._replica(path)
+        try:
+            ended = await self._refresh(replica)
+            return _observed(replica.directory, ended)
+        except EngineError:
+            if replica.directory.exists():
+                raise
+            return None  # Removed while we looked.
+
+    async def _refresh(self, replica: _Replica) -> Exit | None:
+        """How it ended, None while it runs or has not been started; from now on its end is watched for."""
+        directory = replica.directory
+        if directory.exit is not None:
+            return directory.exit
+        record = directory.process
+        if record is None:
+            return None
+        if replica.pidfd is None and replica.settling is None:
+            replica.pidfd = open_process(record.identity)
+            if replica.pidfd is not None and not self._closed:
+                asyncio.get_running_loop().add_reader(replica.pidfd, self._notice_end, replica, record)
+        if replica.pidfd is None or has_ended(replica.pidfd):
+            return await asyncio.shield(self._notice_end(replica, record))
+        return None
+
+    def _notice_end(self, replica: _Replica, record: ProcessRecord) -> asyncio.Task[Exit]:
+        """Its pidfd is readable, or there is none: settle it, once."""
+        if replica.pidfd is not None:
+            asyncio.get_running_loop().remove_reader(replica.pidfd)
+        if replica.settling is None:
+            replica.settling = asyncio.create_task(self._settle(replica, record))
+        return replica.settling
+
+    async def _settle(self, replica: _Replica, record: ProcessRecord) -> Exit:
+        try:
+            ended = await asyncio.to_thread(settle, replica.directory, record)
+        except EngineError as error:
+            _log.error("%s: how it ended cannot be read: %s", replica.id, error)
+            ended = Exit(cause=ExitCause.GONE, detail=error.message)
+        self._let_go(replica)
+        self._publish(EngineEventKind.EXITED, replica.id, ended)
+        return ended
+
+    def _let_go(self, replica: _Replica) -> None:
+        if replica.pidfd is not None:
+            asyncio.get_running_loop().remove_reader(replica.pidfd)
+            os.close(replica.pidfd)
+            replica.pidfd = None
+
+    def _replica(self, path: Path) -> _Replica:
+        replica = self._replicas.get(path.name)
+        if replica is None:
+            replica = self._replicas[path.name] = _Replica(RunDirectory(path))
+        return replica
+
+    def _forget_others(self, project: str, kept: set[str]) -> None:
+        for replica in list(self._replicas.values()):
+            if replica.directory.path.parent.name == project and replica.id not in kept:
+                self._let_go(replica)
+                del self._replicas[replica.id]
+
+    async def _find(self, replica_id: str) -> _Replica | None:
+        """The replica of that id, wherever its project; None: there is none."""
+
+        def scan() -> Path | None:
+            paths = (project / replica_id for project in project_directories(self._root))
+            return next((path for path in paths if path.is_dir()), None)
+
+        path = await asyncio.to_thread(scan)
+        return None if path is None else self._replica(path)
+
+    async def _running(self, replica_id: str) -> tuple[_Replica, ProcessRecord] | None:
+        replica = await self._find(replica_id)
+        if replica is None or await self._refresh(replica) is not None:
+            return None
+        record = replica.directory.process
+        return None if record is None else (replica, record)
+
+    def _publish(self, kind: EngineEventKind, replica_id: str, ended: Exit | None = None) -> None:
+        self._broadcast.publish(EngineEvent(kind=kind, replica_id=replica_id, exit=ended))
+
+    # -- starting --------------------------------------------------------------------------------------------
+
+    async def start(self, replica: ReplicaSpec) -> None:
+        async with self._locks[replica.id]:
+            known = await self._find(replica.id)
+            if known is None:
+                known = self._replica(await asyncio.to_thread(self._intend, replica))
+            if known.directory.process is None:
+                await asyncio.to_thread(self._planner.make_groups, replica, known.directory.path)
+                await self._launch(known)
+            if await self._refresh(known) is None:
+                await self._after_start(known)
+
+    def _intend(self, spec: ReplicaSpec) -> Path:
+        """Write what is to be started; ports are chosen under a lock that all engines of this home share."""
+        path = self._root / spec.project / spec.id
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            with open(self._root / "ports.lock", "wb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                launch = self._planner.plan(spec, path, self._taken())
+                RunDirectory.create(path, spec, launch)
+        except OSError as error:
+            raise EngineUnavailableError(f"{spec.id}: {path} cannot be made: {error}") from error
+        return path
+
+    def _taken(self) -> set[int]:
+        taken: set[int] = set()
+        for project in project_directories(self._root):
+            for path in replica_directories(project):
+                known = self._replicas.get(path.name)
+                directory = known.directory if known is not None else RunDirectory(path)
+                taken |= {directory.launch.port, *directory.launch.ports.values()}
+        return taken
+
+    async def _launch(self, replica: _Replica) -> None:
+        answer = await self._keeper.request("launch", **launch_fields(replica.directory))
+        if "stage" not in answer:
+            if replica.directory.process is None:
+                raise EngineUnavailableError(f"{replica.id}: the keeper could not start it")
+        elif (answer["stage"], answer["errno"]) != ("record", errno.EEXIST):
+            error = failure_of(replica.directory, answer["stage"], answer["errno"])
+            await asyncio.to_thread(self._undo, replica)
+            raise error
+        self._publish(EngineEventKind.STARTED, replica.id)
+
+    def _undo(self, replica: _Replica) -> None:
+        """Take back a start that failed before its command took over: nothing of it stays."""
+        record, launch = replica.directory.process, replica.directory.launch
+        self._replicas.pop(replica.id, None)
+        if record is not None:
+            release_guard(record)
+        replica.directory.delete()
+        cgroups.remove(launch.cgroups)
+
+    async def _after_start(self, replica: _Replica) -> None:
+        hooks = replica.directory.spec.revision.service.post_start
+        if not hooks or replica.directory.has(STARTED):
+            return
+        for hook in hooks:
+            result = await self._run_hook(replica, hook, HOOK_TIMEOUT_S)
+            if result.status != 0:
+                await self._end(replica, 0.0, None)
+                raise StartFailedError(
+                    f"{replica.id}: post_start hook {' '.join(hook.command)}: {_outcome(result)}",
+                    hint=result.output.strip()[-500:] or None,
+                )
+        replica.directory.mark(STARTED)
+
+    # -- ending ----------------------------------------------------------------------------------------------
+
+    async def signal(self, replica_id: str, signal: str) -> None:
+        number = _signal_number(signal)
+        running = await self._running(replica_id)
+        if running is not None and running[0].pidfd is not None:
+            if number in (signals.SIGKILL, signals.SIGTERM, signals.SIGINT, signals.SIGQUIT):
+                running[0].directory.mark(STOPPING)
+            _send(running[0].pidfd, number)
+
+    async def stop(self, replica_id: str, grace_s: float, signal: str | None = None) -> None:
+        running = await self._running(replica_id)
+        if running is None:
+            return
+        replica, _ = running
+        if not replica.directory.has(STOPPING):
+            await self._before_stop(replica, grace_s)
+        await self._end(replica, grace_s, signal)
+
+    async def _before_stop(self, replica: _Replica, grace_s: float) -> None:
+        """Hooks have the grace period, all together; a failing one is said and does not hold up the stop."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace_s
+        for hook in replica.directory.spec.revision.service.pre_stop:
+            result = await self._run_hook(replica, hook, max(deadline - loop.time(), 0.1))
+            if result.status != 0:
+                _log.warning("%s: pre_stop hook %s: %s", replica.id, " ".join(hook.command), _outcome(result))
+
+    async def _end(self, replica: _Replica, grace_s: float, signal: str | None) -> None:
+        record = replica.directory.process
+        if record is None:
+            return
+        number = _signal_number(signal or replica.directory.spec.revision.service.stop_signal or "SIGTERM")
+        replica.directory.mark(STOPPING)
+        if grace_s > 0 and replica.pidfd is not None and not has_ended(replica.pidfd):
+            _send_group(record.pid, number)
+            # A stopped process (SIGSTOP) would sleep through its grace period.
+            _send_group(record.pid, signals.SIGCONT)
+            if await self._wait_end(replica, record, grace_s):
+                return
+        await asyncio.to_thread(kill_all, record, replica.directory.launch, held=replica.pidfd is not None)
+        if not await self._wait_end(replica, record, DEATH_TIMEOUT_S):
+            raise EngineError(f"{replica.id}: process {record.pid} does not die of SIGKILL", hint="see `dmesg`")
+
+    async def _wait_end(self, replica: _Replica, record: ProcessRecord, timeout_s: float) -> bool:
+        """True once it has ended and that has been written down."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        stream = self._broadcast.subscribe()
+
+        async def follow() -> None:
+            async for event in stream:
+                if event.kind is EngineEventKind.EXITED and event.replica_id == replica.id:
+                    ended.set()
+                    return
+
+        following = loop.create_task(follow())
+        try:
+            if await self._refresh(replica) is not None:
+                return True
+            async with asyncio.timeout(timeout_s):
+                await ended.wait()
+        except TimeoutError:
+            return False
+        finally:
+            following.cancel()
+        return True
+
+    async def remove(self, replica_id: str) -> None:
+        async with self._locks[replica_id]:
+            replica = await self._find(replica_id)
+            if replica is None:
+                return
+            ended = await self._refresh(replica)
+            record = replica.directory.process
+            if ended is None and record is not None:
+                raise EngineError(f"{replica_id} still runs", hint="stop it first")
+            await asyncio.to_thread(self._undo, replica)
+            self._let_go(replica)
+        self._locks.pop(replica_id, None)
+        self._publish(EngineEventKind.CHANGED, replica_id)
+
+    # -- looking inside --------------------------------------------------------------------------------------
+
+    def events(self) -> AsyncIterator[EngineEvent]:
+        return self._broadcast.subscribe()
+
+    async def stats(self, replica_ids: Sequence[str]) -> Mapping[str, ReplicaStats]:
+        running = {}
+        for replica_id in replica_ids:
+            found = await self._running(replica_id)
+            if found is not None:
+                running[replica_id] = (found[1], found[0].directory.launch)
+        return await asyncio.to_thread(usage, running)
+
+    async def logs(self, replica_id: str, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[LogLine]:
+        replica = await self._find(replica_id)
+        if replica is None:
+            return
+        if replica.directory.process is not None:
+            await self._keeper.request("drain", dir=str(replica.directory.path))
+        async for line in read_log(replica_id, replica.directory.log_path, follow=follow, tail=tail):
+            yield line
+
+    async def run(self, replica_id: str, argv: Sequence[str], timeout_s: float) -> CommandResult:
+        running = await self._running(replica_id)
+        if running is None:
+            raise EngineError(f"{replica_id} does not run")
+        return await self._run(running[0], argv, timeout_s, None)
+
+    async def _run_hook(self, replica: _Replica, hook: Hook, timeout_s: float) -> CommandResult:
+        return await self._run(replica, hook.command, timeout_s, hook)
+
+    async def _run(self, replica: _Replica, argv: Sequence[str], timeout_s: float, hook: Hook | None) -> CommandResult:
+        try:
+            fields = await asyncio.to_thread(command_fields, replica.directory, argv, hook)
+        except StartFailedError as error:
+            return CommandResult(status=127, output=error.message)
+        answer = await self._keeper.request(
+            "run", answer_within_s=timeout_s + COMMAND_SLACK_S, timeout_s=timeout_s, **fields
+        )
+        if "stage" in answer:
+            return CommandResult(status=126, output=f"{argv[0]}: {os.strerror(answer['errno'])}")
+        return CommandResult(
+            status=answer["status"],
+            output=answer["output"].decode(errors="replace"),
+            timed_out=answer["timed_out"],
+        )
+
+    async def close(self) -> None:
+        self._closed = True
+        settling = [replica.settling for replica in self._replicas.values() if replica.settling is not None]
+        if settling:
+            await asyncio.wait(settling, timeout=DEATH_TIMEOUT_S)
+        for replica in self._replicas.values():
+            self._let_go(replica)
+        self._replicas.clear()
+        self._broadcast.close()
+        await self._keeper.close()
+
+    # -- projects --------------------------------------------------------------------------------------------
+
+    async def prepare(self, project: Project, report: Report) -> Project:
+        """Nothing to make; what could never start is found before anything that runs is touched."""
+
+        def check() -> None:
+            for service in project.services.values():
+                spec = ReplicaSpec(
+                    id="", project=project.name, slot=1, generation=0, revision=revision_of(project, service)
+                )
+                self._planner.check(spec)
+
+        await asyncio.to_thread(check)
+        return project
+
+
+def _observed(directory: RunDirectory, ended: Exit | None) -> ObservedReplica:
+    spec, record = directory.spec, directory.process
+    state = ReplicaState.CREATED if record is None else ReplicaState.RUNNING if ended is None else ReplicaState.EXITED
+    return ObservedReplica(
+        id=spec.id,
+        project=spec.project,
+        service=spec.service,
+        revision_id=spec.revision.id,
+        slot=spec.slot,
+        generation=spec.generation,
+        state=state,
+        addresses={target: Address(host=HOST, port=port) for target, port in directory.launch.ports.items()},
+        exit=ended,
+        native_id=str(record.pid) if record is not None else "",
+        started_at_s=record.started_at_s if record is not None else None,
+    )
+
+
+def _signal_number(name: str) -> signals.Signals:
+    try:
+        if name.isdecimal():
+            return signals.Signals(int(name))
+        return signals.Signals[name if name.startswith("SIG") else f"SIG{name}"]
+    except (KeyError, ValueError) as error:
+        raise EngineError(f"{name!r} is no signal", hint="write SIGTERM, SIGINT, SIGQUIT …") from error
+
+
+def _send(pidfd: int, number: signals.Signals) -> None:
+    try:
+        signals.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        return
+
+
+def _send_group(pid: int, number: signals.Signals) -> None:
+    """To the replica's own group; its guard keeps the number from being anybody else's."""
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return
+    except PermissionError as error:
+        raise EngineError(f"process group {pid} may not be signalled: {error}") from error
+
+
+def _outcome(result: CommandResult) -> str:
+    return "timed out" if result.timed_out else f"ended with status {result.status}"

@@ -1,0 +1,82 @@
+"""One free port for each container port of a replica.
+
+Ports are chosen below the kernel's ephemeral range, where no outgoing connection takes one between the choice
+and the replica's bind; what remains is another program that binds that very port in that moment.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+import re
+import socket
+from collections.abc import Collection
+from pathlib import Path
+
+from fairlead.errors import StartFailedError
+from fairlead.spec.model import Service
+
+LOWEST = 20_000
+SMALLEST_RANGE = 1_000
+ATTEMPTS = 400
+_EXPOSED = re.compile(r"(\d+)(?:-(\d+))?(?:/(\w+))?")
+
+
+def targets(service: Service) -> tuple[int, ...]:
+    """The container ports of ``service``, `ports` first, each once, in the order of the file."""
+    found = [port.target for port in service.ports]
+    for entry in service.expose:
+        match = _EXPOSED.fullmatch(entry.strip())
+        if match is None:
+            raise StartFailedError(f"{service.name}: expose: {entry!r} is no port")
+        first = int(match[1])
+        found.extend(range(first, int(match[2] or first) + 1))
+    return tuple(dict.fromkeys(found))
+
+
+def free_ports(count: int, taken: Collection[int]) -> list[int]:
+    """``count`` ports on which nobody listens and that are not in ``taken``.
+
+    :raises StartFailedError: there are not that many.
+    """
+    range_ = _below_ephemeral()
+    chosen: list[int] = []
+    for _ in range(ATTEMPTS * count):
+        if len(chosen) == count:
+            break
+        port = random.randrange(*range_) if range_ else _from_kernel()
+        if port not in taken and port not in chosen and _is_free(port):
+            chosen.append(port)
+    if len(chosen) < count:
+        raise StartFailedError(f"no {count} free ports found for a replica", hint="see `ss -ltn` for what listens")
+    return chosen
+
+
+def _below_ephemeral() -> tuple[int, int] | None:
+    try:
+        lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError):
+        return None
+    return (LOWEST, lowest) if lowest - LOWEST >= SMALLEST_RANGE else None
+
+
+def _from_kernel() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _is_free(port: int) -> bool:
+    """Whether every address of this machine has ``port`` free, for TCP and UDP."""
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            if kind == socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("", port))
+            except OSError as error:
+                if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                    return False
+                raise
+    return True
