@@ -33,7 +33,9 @@ class EngineCapabilities:
     ``keys`` maps a dotted key below a service (``privileged``, ``deploy.resources.limits.memory``) to its
     treatment; :meth:`treatment` says how a key is looked up. ``deferred_variables`` are interpolated by the
     engine when a replica starts, so the loader must leave them as they stand; a name that ends in ``*`` stands
-    for every name with that beginning. ``notices`` are sentences about the machine at hand that a person should
+    for every name with that beginning. ``runs_images`` False: a service must say its command in the file.
+    A key of ``keys`` may name one value too (``network_mode=none``), for where that value is treated differently.
+    ``notices`` are sentences about the machine at hand that a person should
     read once (``memory limits need a writable cgroup``).
     """
 
@@ -43,14 +45,17 @@ class EngineCapabilities:
     isolates_network: bool = False
     limits_memory: bool = False
     limits_cpu: bool = False
+    runs_images: bool = True
     deferred_variables: frozenset[str] = frozenset()
     notices: tuple[str, ...] = ()
 
     def treatment(self, key: str) -> KeySupport:
-        """How ``key`` is treated: by its own entry, else by that of its longest prefix, else it is refused."""
+        """How ``key`` is treated: by its own entry, else by its longest prefix's, else by ``*``; else it is refused."""
         prefix = key
         while prefix:
             if prefix in self.keys:
                 return self.keys[prefix]
             prefix = prefix.rpartition(".")[0]
+        if "*" in self.keys:
+            return self.keys["*"]
         return KeySupport(support=Support.REFUSED, reason=f"the {self.name} engine does not know this key")

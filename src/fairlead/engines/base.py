@@ -6,7 +6,7 @@ Called by `controller` only. Adapters raise :class:`~fairlead.errors.EngineError
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
