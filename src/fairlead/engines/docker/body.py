@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fairlead.docker_api.units import nanoseconds
 from fairlead.engines.docker.attachments import MANY_NETWORKS_API, Attachment
 from fairlead.engines.docker.labels import labels_of
 from fairlead.engines.docker.limits import limits_of
 from fairlead.engines.docker.mounts import mounts_of
-from fairlead.engines.docker.units import nanoseconds
 from fairlead.observed import ReplicaSpec
 from fairlead.spec.model import Healthcheck, Service
 

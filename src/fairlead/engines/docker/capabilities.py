@@ -75,7 +75,7 @@ _REFUSED = {
     "build.secrets": "build secrets need a BuildKit client; build with `docker buildx`",
     "build.ssh": "SSH forwarding needs a BuildKit client; build with `docker buildx`",
     "credential_spec": "for Windows containers only",
-    "deploy.mode.global-job": "one host has no Swarm jobs",
+    "deploy.mode=global-job": "one host has no Swarm jobs",
     "deploy.resources.reservations.generic_resources": "Swarm's own resources",
     "external_links": "links to containers of others break when those are replaced; share a network instead",
     "models": "no model runner is driven yet",

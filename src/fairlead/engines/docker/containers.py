@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fairlead.engines.docker.client import Client
+from fairlead.docker_api.client import Client
 from fairlead.engines.docker.labels import PROJECT, REPLICA, SCOPE
 
 Listed = dict[str, Any]

@@ -13,12 +13,12 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from fairlead.capabilities import EngineCapabilities
+from fairlead.docker_api.client import ApiError, Client, translated
+from fairlead.docker_api.endpoint import Endpoint, endpoint_of
 from fairlead.engines.base import CommandResult, Engine, EngineEvent, LogLine, ReplicaStats, Report
 from fairlead.engines.docker import resources
 from fairlead.engines.docker.capabilities import capabilities
-from fairlead.engines.docker.client import ApiError, Client, translated
 from fairlead.engines.docker.containers import container_of
-from fairlead.engines.docker.endpoint import Endpoint, endpoint_of
 from fairlead.engines.docker.observe import Observer
 from fairlead.engines.docker.output import log_lines, run_in
 from fairlead.engines.docker.project import Preparation

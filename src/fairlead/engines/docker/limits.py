@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fairlead.engines.docker.units import duration_s, size_bytes
+from fairlead.docker_api.units import duration_s, size_bytes
 from fairlead.errors import StartFailedError
 from fairlead.spec.model import Resources, Service
 
@@ -39,7 +39,6 @@ def _extra_hosts(value: Any) -> list[str]:
 
 
 _HOST_KEYS: Mapping[str, tuple[str, Convert]] = {
-    "blkio_config": ("", dict),
     "cap_add": ("CapAdd", _listed),
     "cap_drop": ("CapDrop", _listed),
     "cgroup": ("CgroupnsMode", str),
@@ -75,9 +74,8 @@ _HOST_KEYS: Mapping[str, tuple[str, Convert]] = {
     "sysctls": ("Sysctls", _mapping),
     "userns_mode": ("UsernsMode", str),
     "uts": ("UTSMode", str),
-    "volumes_from": ("", list),
 }
-HOST_KEYS = frozenset(_HOST_KEYS) - {"volumes_from"}
+HOST_KEYS = frozenset({*_HOST_KEYS, "blkio_config"})
 """The keys of a service, beyond the typed ones, that this module puts in force."""
 
 
@@ -85,7 +83,7 @@ def limits_of(service: Service) -> dict[str, Any]:
     """The part of the host configuration that limits and permits."""
     host: dict[str, Any] = {}
     for key, (field, convert) in _HOST_KEYS.items():
-        if field and (value := service.extra.get(key)) is not None:
+        if (value := service.extra.get(key)) is not None:
             host[field] = convert(value)
     host |= _blkio(service.extra.get("blkio_config") or {})
     host |= _deploy(service.deploy.limits or Resources(), service.deploy.reservations or Resources())
@@ -120,7 +118,7 @@ def _blkio(config: Mapping[str, Any]) -> dict[str, Any]:
         "device_write_iops": "BlkioDeviceWriteIOps",
     }
     host: dict[str, Any] = {
-        field: [{"Path": rule["path"], "Rate": size_bytes(rule["rate"])} for rule in config[key]]
+        field: [{"Path": rule["path"], "Rate": size_bytes(rule["rate"])} for rule in _lower(config[key])]
         for key, field in fields.items()
         if config.get(key)
     }
@@ -128,9 +126,14 @@ def _blkio(config: Mapping[str, Any]) -> dict[str, Any]:
         host["BlkioWeight"] = int(config["weight"])
     if config.get("weight_device"):
         host["BlkioWeightDevice"] = [
-            {"Path": rule["path"], "Weight": int(rule["weight"])} for rule in config["weight_device"]
+            {"Path": rule["path"], "Weight": int(rule["weight"])} for rule in _lower(config["weight_device"])
         ]
     return host
+
+
+def _lower(rules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rules with their keys as the file writes them; Compose's canonical form capitalises them."""
+    return [{key.lower(): value for key, value in rule.items()} for rule in rules]
 
 
 def _device(device: Any) -> dict[str, str]:

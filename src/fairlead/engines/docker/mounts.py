@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fairlead.docker_api.units import size_bytes
 from fairlead.engines.docker.names import volume_name
-from fairlead.engines.docker.units import size_bytes
 from fairlead.errors import StartFailedError
 from fairlead.spec.model import Mount
 from fairlead.spec.revision import Revision

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from fairlead.engines.docker.client import ApiError, Client
+from fairlead.docker_api.client import ApiError, Client
 from fairlead.engines.docker.containers import all_of
 from fairlead.engines.docker.labels import PROJECT, SCOPE, Identity, identity_of
 from fairlead.observed import Exit, ExitCause, Health, ObservedReplica, ReplicaState

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from aiodocker import DockerError
 
+from fairlead.docker_api.client import ApiError, Client
 from fairlead.engines.base import CommandResult, LogLine
-from fairlead.engines.docker.client import ApiError, Client
 from fairlead.engines.docker.observe import seconds_of
 from fairlead.errors import EngineError, EngineUnavailableError
 from fairlead.spec.model import Hook

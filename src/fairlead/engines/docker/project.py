@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from fairlead.engines.base import Report
-from fairlead.engines.docker import images
-from fairlead.engines.docker.build import build_image
-from fairlead.engines.docker.client import ApiError, Client
+from fairlead.docker_api import images
+from fairlead.docker_api.build import build_image
+from fairlead.docker_api.client import ApiError, Client, Report
 from fairlead.engines.docker.files import content_of
 from fairlead.engines.docker.names import DEFAULT_NETWORK
 from fairlead.engines.docker.resources import ensure_networks, ensure_volumes

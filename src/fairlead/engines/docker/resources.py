@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fairlead.engines.docker.client import ApiError, Client
+from fairlead.docker_api.client import ApiError, Client
 from fairlead.engines.docker.labels import COMPOSE_NETWORK, COMPOSE_PROJECT, COMPOSE_VOLUME, PROJECT
 from fairlead.engines.docker.names import Resources, is_external, network_name, volume_name
 from fairlead.errors import EngineError, StartFailedError
@@ -84,6 +84,8 @@ def _network_body(project: str, key: str, name: str, definition: Mapping[str, An
         "EnableIPv6": bool(definition.get("enable_ipv6")),
         "Labels": {**_labels(definition), **labels},
     }
+    if definition.get("enable_ipv4") is False:
+        body["EnableIPv4"] = False
     if ipam := definition.get("ipam"):
         body["IPAM"] = {
             "Driver": ipam.get("driver") or "default",

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fairlead.engines.docker import images
+from fairlead.docker_api import images
+from fairlead.docker_api.client import ApiError, Client
 from fairlead.engines.docker.attachments import MANY_NETWORKS_API, Attachment, attachments_of
 from fairlead.engines.docker.body import body_of, container_name
-from fairlead.engines.docker.client import ApiError, Client
 from fairlead.engines.docker.containers import all_of, container_of
 from fairlead.engines.docker.files import InjectedFile, archive_of, folders_of, injected_files
 from fairlead.engines.docker.labels import SERVICE

@@ -10,7 +10,7 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-from fairlead.engines.docker.client import ApiError, Client
+from fairlead.docker_api.client import ApiError, Client
 from fairlead.engines.docker.containers import container_of
 from fairlead.engines.docker.labels import pre_stop_of
 from fairlead.engines.docker.output import run_in

@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fairlead.docker_api.client import ApiError, Client
 from fairlead.engines.base import ReplicaStats
-from fairlead.engines.docker.client import ApiError, Client
 from fairlead.engines.docker.containers import all_of
 from fairlead.engines.docker.labels import REPLICA
 

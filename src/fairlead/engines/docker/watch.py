@@ -11,8 +11,8 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+from fairlead.docker_api.client import ApiError, Client
 from fairlead.engines.base import EngineEvent, EngineEventKind
-from fairlead.engines.docker.client import ApiError, Client
 from fairlead.engines.docker.labels import REPLICA, SCOPE
 from fairlead.engines.docker.observe import exit_from
 from fairlead.errors import EngineError

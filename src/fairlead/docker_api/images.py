@@ -10,9 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fairlead.engines.base import Report
-from fairlead.engines.docker.client import ApiError, Client
-from fairlead.engines.docker.registry import registry_auth
+from fairlead.docker_api.client import ApiError, Client, Report
+from fairlead.docker_api.registry import registry_auth
 from fairlead.errors import StartFailedError
 
 ALWAYS = ("always", "daily", "weekly")

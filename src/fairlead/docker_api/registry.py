@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fairlead.engines.docker.endpoint import docker_config
+from fairlead.docker_api.endpoint import docker_config
 from fairlead.errors import StartFailedError
 
 HUB = "https://index.docker.io/v1/"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from fairlead.engines.docker.ignore import Pattern, is_ignored, patterns_of
+from fairlead.docker_api.ignore import Pattern, is_ignored, patterns_of
 from fairlead.errors import StartFailedError
 from fairlead.spec.model import Build
 

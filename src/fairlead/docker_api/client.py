@@ -1,6 +1,6 @@
 """The connection to one Docker daemon: requests with deadlines, and its errors in our words.
 
-Every module of this package goes through it. aiodocker makes the connection (socket, TLS, SSH) and speaks the
+Everything that speaks to a daemon goes through it. aiodocker makes the connection (socket, TLS, SSH) and speaks the
 raw streams of `exec`; requests and their errors are here, so that each has a deadline and a meaning.
 """
 
@@ -18,7 +18,7 @@ import aiohttp
 from aiodocker.execs import Exec
 from aiodocker.stream import Stream
 
-from fairlead.engines.docker.endpoint import Endpoint
+from fairlead.docker_api.endpoint import Endpoint
 from fairlead.errors import EngineError, EngineUnavailableError
 
 NEWEST_API = (1, 47)
@@ -30,6 +30,9 @@ AT_ONCE = 24
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+Report = Callable[[str], None]
+"""Takes one line of progress (a build's step, a pull's layer); never raises."""
 
 
 class ApiError(Exception):

@@ -11,11 +11,10 @@ import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import IO, Any
 
-from fairlead.engines.base import Report
-from fairlead.engines.docker import context as contexts
-from fairlead.engines.docker.client import ApiError, Client
-from fairlead.engines.docker.trace import Trace
-from fairlead.engines.docker.units import size_bytes
+from fairlead.docker_api import context as contexts
+from fairlead.docker_api.client import ApiError, Client, Report
+from fairlead.docker_api.trace import Trace
+from fairlead.docker_api.units import size_bytes
 from fairlead.errors import StartFailedError
 from fairlead.spec.model import Build
 
