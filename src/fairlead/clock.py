@@ -29,3 +29,20 @@ class SystemClock:
 
     def monotonic_s(self) -> float:
         return time.monotonic()
+
+
+class SteadyClock:
+    """Wall time as it was at the start, carried on by the clock that only grows.
+
+    Deadlines are stored as wall time, so that they outlive a controller; a wall clock that is set in between must
+    not make them expire at once or never.
+    """
+
+    def __init__(self) -> None:
+        self._offset_s = time.time() - time.monotonic()
+
+    def now_s(self) -> float:
+        return self._offset_s + time.monotonic()
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()

@@ -1,0 +1,162 @@
+"""The loop of one project: observe, step, carry out, wait for a reason to look again.
+
+Made by `runtime`, one for each project. Reasons are events of the engine and the router, changed verdicts of
+probes, finished commands, requests of operators, and the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from fairlead import logs
+from fairlead.clock import Clock
+from fairlead.controller.adapters import Adapters
+from fairlead.controller.book import Book
+from fairlead.controller.core import Core, Order
+from fairlead.controller.execute import Executor
+from fairlead.controller.observe import observe
+from fairlead.engines.base import Engine
+from fairlead.errors import EngineError, FairleadError, StoreConflictError
+from fairlead.observed import Observation
+from fairlead.probes.runner import HealthMonitor
+from fairlead.rollout import commands
+from fairlead.rollout.states import InstancePhase
+
+POLL_S = 0.05
+"""How often a project is looked at while something drains: the proxy's counts are not pushed."""
+
+REST_S = 5.0
+"""The longest a project goes without being looked at."""
+
+TROUBLE_S = 1.0
+LOG_TAIL_LINES = 8
+
+_log = logs.room("controller.driver")
+
+
+class Driver:
+    """Keeps one project where it should be."""
+
+    def __init__(
+        self,
+        project: str,
+        core: Core,
+        adapters: Adapters,
+        monitor: HealthMonitor,
+        executor: Executor,
+        clock: Clock,
+    ) -> None:
+        self.project = project
+        self._core = core
+        self._adapters = adapters
+        self._monitor = monitor
+        self._executor = executor
+        self._clock = clock
+        self._reason = asyncio.Event()
+        self._removed: set[str] = set()
+        self.last_observation: Observation | None = None
+
+    def wake(self) -> None:
+        """There is a reason to look."""
+        self._reason.set()
+
+    async def run(self) -> None:
+        """Until the project is gone.
+
+        :raises StoreConflictError: another controller has taken over.
+        """
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._reason.clear()
+                wait_s = await self._cycle(group)
+                if self._core.book(self.project).gone:
+                    break
+                await self._wait(wait_s)
+        await self._clean_up()
+
+    async def _wait(self, wait_s: float) -> None:
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._reason.wait()
+        except TimeoutError:
+            pass
+
+    async def _cycle(self, group: asyncio.TaskGroup) -> float:
+        """One look and its consequences; how long to wait at most for the next."""
+        book = self._core.book(self.project)
+        engine = self._adapters.engine(book.project.engine)
+        router = self._adapters.router(book.project.engine)
+        self._removed.clear()
+        try:
+            observation = await observe(book, engine, router, self._monitor)
+            observation = _without(observation, self._removed)
+            self.last_observation = observation
+            orders = self._core.observe(observation, self._clock.now_s())
+        except StoreConflictError:
+            raise
+        except FairleadError as error:
+            _log.warning("cannot look", project=self.project, error=error.message)
+            return TROUBLE_S
+        for order in orders:
+            group.create_task(self._carry_out(order, engine))
+        return self._pause_s(self._core.book(self.project))
+
+    def _pause_s(self, book: Book) -> float:
+        now_s = self._clock.now_s()
+        if any(i.phase is InstancePhase.DRAINING for s in book.services.values() for i in s.instances):
+            return POLL_S
+        wake_at_s = self._core.wake_at_s(self.project, now_s)
+        return REST_S if wake_at_s is None else min(REST_S, max(POLL_S, wake_at_s - now_s))
+
+    async def _carry_out(self, order: Order, engine: Engine) -> None:
+        command = order.command
+        if isinstance(command, commands.RemoveReplica):
+            await self._keep_last_words(order, engine)
+            self._monitor.forget(command.replica_id)
+        router = self._adapters.router(self._core.book(self.project).project.engine)
+        error = await self._executor.carry_out(order, engine, router)
+        try:
+            self._core.settle(self.project, order.intent, command, error, self._clock.now_s())
+        except StoreConflictError:
+            raise
+        except FairleadError as trouble:
+            _log.warning("cannot write down", command=command.key, error=trouble.message)
+        if isinstance(command, commands.RemoveReplica) and error is None:
+            self._removed.add(command.replica_id)
+        self._reason.set()
+
+    async def _keep_last_words(self, order: Order, engine: Engine) -> None:
+        """A replica that failed is about to be forgotten: keep the end of what it said."""
+        command = order.command
+        assert isinstance(command, commands.RemoveReplica)
+        if not self._core.has_failed(self.project, command.replica_id):
+            return
+        lines: list[str] = []
+        try:
+            async with asyncio.timeout(TROUBLE_S):
+                lines.extend([line.text async for line in engine.logs(command.replica_id, tail=LOG_TAIL_LINES)])
+        except (TimeoutError, EngineError) as error:
+            _log.warning("no log to keep", replica=command.replica_id, error=str(error))
+        if lines:
+            self._core.tell_last_words(self.project, command.replica_id, lines, self._clock.now_s())
+
+    async def _clean_up(self) -> None:
+        book = self._core.book(self.project)
+        engine = self._adapters.engine(book.project.engine)
+        try:
+            await engine.cleanup(self.project, volumes=book.project.remove_volumes)
+        except FairleadError as error:
+            _log.warning("cannot clean up", project=self.project, error=error.message)
+        try:
+            await self._adapters.router(book.project.engine).shutdown()
+        except FairleadError as error:
+            _log.warning("cannot stop the router", error=error.message)
+
+
+def _without(observation: Observation, removed: set[str]) -> Observation:
+    """The observation without replicas that were removed while it was made: it may still show them."""
+    if not removed:
+        return observation
+    kept = tuple(replica for replica in observation.replicas if replica.id not in removed)
+    return replace(observation, replicas=kept)

@@ -1,0 +1,80 @@
+"""Look at one project: what its engine, its router and its probes say, as one frozen snapshot.
+
+Used by `driver`. Also keeps the probes on exactly those replicas that run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from fairlead import logs
+from fairlead.controller.book import Book
+from fairlead.engines.base import Engine
+from fairlead.errors import FairleadError
+from fairlead.observed import Observation, ObservedReplica, ReplicaState
+from fairlead.probes.base import ProbeTarget
+from fairlead.probes.runner import HealthMonitor
+from fairlead.rollout.states import InstancePhase
+from fairlead.routers.base import Router
+from fairlead.routing import RouteStatus
+from fairlead.spec.model import Service
+
+_log = logs.room("controller.observe")
+
+_PROBED = frozenset({InstancePhase.CREATING, InstancePhase.STARTING, InstancePhase.READY, InstancePhase.DRAINING})
+
+
+async def observe(book: Book, engine: Engine, router: Router, monitor: HealthMonitor) -> Observation:
+    """The project of ``book`` as it is now.
+
+    :raises EngineError: the engine does not answer, so that nothing is known.
+    """
+    replicas = await engine.observe(book.name)
+    _probe(book, replicas, engine, monitor)
+    health = monitor.health()
+    return Observation(
+        project=book.name,
+        replicas=replicas,
+        health={replica.id: health[replica.id] for replica in replicas if replica.id in health},
+        routes=await _routes(book, router),
+    )
+
+
+async def _routes(book: Book, router: Router) -> Mapping[str, RouteStatus]:
+    """What the proxy says; nothing where it does not answer: then nothing about it is confirmed."""
+    if not any(definition.routes for definition in book.definitions.values()):
+        return {}
+    try:
+        return await router.observe(book.name)
+    except FairleadError as error:
+        _log.warning("the router does not answer", project=book.name, error=error.message)
+        return {}
+
+
+def _probe(book: Book, replicas: tuple[ObservedReplica, ...], engine: Engine, monitor: HealthMonitor) -> None:
+    phases = {i.id: i.phase for state in book.services.values() for i in state.instances}
+    for replica in replicas:
+        service = _service(book, replica)
+        if replica.state is ReplicaState.RUNNING and service and phases.get(replica.id) in _PROBED:
+            monitor.watch(replica.id, service, _target(replica, service, engine))
+        else:
+            monitor.forget(replica.id)
+
+
+def _service(book: Book, replica: ObservedReplica) -> Service | None:
+    definition = book.definitions.get(replica.revision_id)
+    return definition.revision.service if definition else None
+
+
+def _target(replica: ObservedReplica, service: Service, engine: Engine) -> ProbeTarget:
+    first = next((p.target for p in service.ports if p.target in replica.addresses), None)
+    if first is None:
+        first = next(iter(sorted(replica.addresses)), None)
+
+    return ProbeTarget(
+        replica_id=replica.id,
+        address=replica.addresses[first] if first is not None else None,
+        addresses=replica.addresses,
+        run=partial(engine.run, replica.id),
+    )

@@ -1,0 +1,179 @@
+"""What is listed: replicas, services, projects and releases as rows, from a book and the last observation.
+
+Used by `runtime`; pure.
+"""
+
+from __future__ import annotations
+
+from fairlead.controller.book import Book
+from fairlead.controller.controls import Operation, ProjectStatus, ReleaseRow, ReplicaRow, ServiceRow
+from fairlead.observed import Observation, ObservedReplica
+from fairlead.rollout.definition import Definition
+from fairlead.rollout.state import Instance, ServiceState, TransactionPhase
+from fairlead.rollout.states import ACTIVE, InstancePhase
+from fairlead.routing import Route
+
+_T = TransactionPhase
+_PROJECT_STATES = {_T.RUNNING: "releasing", _T.PAUSED: "paused", _T.ROLLING_BACK: "rolling-back"}
+
+
+def replica_rows(book: Book, observation: Observation | None, now_s: float) -> tuple[ReplicaRow, ...]:
+    """One row a replica, by service and slot."""
+    if book.gone:
+        return ()
+    seen = {replica.id: replica for replica in observation.replicas} if observation else {}
+    rows = [
+        _replica_row(book, state, instance, seen.get(instance.id), observation, now_s)
+        for state in book.services.values()
+        for instance in state.instances
+    ]
+    return tuple(sorted(rows, key=lambda row: (row.service, row.slot, row.id)))
+
+
+def _replica_row(
+    book: Book,
+    state: ServiceState,
+    instance: Instance,
+    seen: ObservedReplica | None,
+    observation: Observation | None,
+    now_s: float,
+) -> ReplicaRow:
+    health = observation.health.get(instance.id) if observation else None
+    started = seen.started_at_s if seen and seen.started_at_s is not None else instance.started_at_s
+    requests, streams = _in_flight(instance.id, observation)
+    restarts = state.restarts.get(instance.slot)
+    native = seen.native_id if seen else ""
+    return ReplicaRow(
+        id=instance.id,
+        project=book.name,
+        service=state.service,
+        revision=instance.revision_id,
+        release=_release_of(book, instance),
+        slot=instance.slot,
+        state=str(instance.phase),
+        health=str(health.health) if health else "unknown",
+        reason=instance.failure or (health.reason if health else ""),
+        address=_address(book, instance),
+        pid=int(native) if native.isdigit() and len(native) < 9 else None,
+        native_id=native,
+        engine=book.project.engine,
+        in_flight=requests,
+        streams=streams,
+        restarts=restarts.attempts if restarts else 0,
+        started_at_s=started,
+        uptime_s=max(0.0, now_s - started) if started is not None else None,
+    )
+
+
+def _in_flight(replica_id: str, observation: Observation | None) -> tuple[int, int]:
+    statuses = [
+        endpoint
+        for route in (observation.routes.values() if observation else ())
+        for endpoint in route.endpoints
+        if endpoint.replica_id == replica_id
+    ]
+    return sum(status.in_flight for status in statuses), sum(status.streams for status in statuses)
+
+
+def _address(book: Book, instance: Instance) -> str | None:
+    definition = book.definitions.get(instance.revision_id)
+    ports = [port.target for port in definition.revision.service.ports] if definition else []
+    for port in [*ports, *sorted(instance.addresses)]:
+        if port in instance.addresses:
+            address = instance.addresses[port]
+            return f"{address.host}:{address.port}"
+    return None
+
+
+def _release_of(book: Book, instance: Instance) -> int | None:
+    """The newest release that runs this replica's revision and generation."""
+    for number in sorted(book.releases, reverse=True):
+        if any(target.key == instance.key for target in book.releases[number].targets.values()):
+            return number
+    return None
+
+
+def project_status(book: Book) -> ProjectStatus:
+    """The project's row with those of its services."""
+    running = [o for o in book.operations.values() if o.ended_at_s is None]
+    return ProjectStatus(
+        name=book.name,
+        engine=book.project.engine,
+        state=_state(book),
+        release=book.project.serving or None,
+        services=tuple(_service_row(book, state) for _, state in sorted(book.services.items()))
+        if not book.gone
+        else (),
+        operation=max(running, key=lambda o: o.started_at_s) if running else _last(book),
+        paused=book.project.paused,
+        files=book.project.files,
+    )
+
+
+def _last(book: Book) -> Operation | None:
+    return max(book.operations.values(), key=lambda o: o.started_at_s, default=None)
+
+
+def _state(book: Book) -> str:
+    if book.gone:
+        return "down"
+    if book.project.leaving:
+        return "stopping"
+    transaction = book.project.transaction
+    if book.project.paused:
+        return "paused"
+    if transaction is not None and transaction.phase in _PROJECT_STATES:
+        return _PROJECT_STATES[transaction.phase]
+    rows = [_service_row(book, state) for state in book.services.values()]
+    return "running" if all(row.ready >= row.replicas for row in rows) else "degraded"
+
+
+def _service_row(book: Book, state: ServiceState) -> ServiceRow:
+    definition = book.definitions.get(state.target.definition_id) if state.target else None
+    rollout = state.rollout
+    active = rollout is not None and rollout.phase in ACTIVE
+    failures = [instance.failure for instance in state.instances if instance.failure]
+    ready = (InstancePhase.READY, InstancePhase.COMPLETED)
+    return ServiceRow(
+        name=state.service,
+        revision=state.target.revision_id if state.target else None,
+        replicas=state.target.replicas if state.target else 0,
+        ready=sum(instance.phase in ready for instance in state.current()),
+        phase=str(rollout.phase) if active and rollout else "steady",
+        message=rollout.message if active and rollout else _trouble(state, failures),
+        published=_published(definition),
+    )
+
+
+def _trouble(state: ServiceState, failures: list[str]) -> str:
+    exhausted = sorted(slot for slot, restarts in state.restarts.items() if restarts.exhausted)
+    if exhausted:
+        return f"gave up restarting {len(exhausted)} replicas" + (f": {failures[-1]}" if failures else "")
+    return failures[-1] if failures else ""
+
+
+def _published(definition: Definition | None) -> tuple[str, ...]:
+    return tuple(_listening(route) for route in definition.routes) if definition else ()
+
+
+def _listening(route: Route) -> str:
+    host = route.host or route.listen.host or "0.0.0.0"
+    port = str(route.listen.port) if route.listen.port else "(chosen)"
+    return f"{route.protocol}://{host}:{port}{route.path or ''} -> {route.target}"
+
+
+def release_rows(book: Book) -> tuple[ReleaseRow, ...]:
+    """One row a release, newest first."""
+    return tuple(
+        ReleaseRow(
+            number=release.number,
+            kind=release.kind,
+            state=release.state,
+            revisions={name: target.revision_id for name, target in sorted(release.targets.items())},
+            message=release.message,
+            started_at_s=release.started_at_s,
+            ended_at_s=release.ended_at_s,
+            current=release.number == book.project.serving,
+        )
+        for release in sorted(book.releases.values(), key=lambda r: -r.number)
+    )
