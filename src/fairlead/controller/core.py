@@ -7,12 +7,13 @@ commit as the state that follows from it; a commit that fails changes nothing an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from msgspec.structs import replace as changed
 
 from fairlead.controller import outcomes, requests
+from fairlead.controller.adopt import adopted
 from fairlead.controller.book import Book, Release, changes, read_books
 from fairlead.controller.controls import Operation, OperationKind, OperationState, UpRequest
 from fairlead.controller.events import from_note, project_event
@@ -174,6 +175,15 @@ class Core:
         after = replace(book, project=state, requests={})
         self._commit(after, now_s, events=[project_event(after, "down", "goes down", now_s)])
         return operation
+
+    def adopt(self, project: str, engine: str, specs: Sequence[ReplicaSpec], now_s: float) -> None:
+        """Take over a project that runs and that the store does not know; nothing happens to one it knows."""
+        if project in self.books and not self.books[project].gone:
+            return
+        book = adopted(project, engine, specs, self._cores, now_s)
+        if book is not None:
+            what = f"found {len(specs)} replicas without a record of them, and goes on with them as release 1"
+            self._commit(book, now_s, events=[project_event(book, "adopted", what, now_s)])
 
     # What the world answers
 

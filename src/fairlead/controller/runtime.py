@@ -71,6 +71,7 @@ class Controller:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 group.create_task(self._monitor.run(), name="probes")
+                await self._adopt(DEFAULT_ENGINE)
                 for name, book in sorted(self._core.books.items()):
                     if not book.gone:
                         self._drive(name)
@@ -229,6 +230,14 @@ class Controller:
         leaving = self._going.get(project)
         if leaving is not None and self._core.book(project).gone:
             await leaving.wait()
+
+    async def _adopt(self, engine_name: str) -> None:
+        """Find again what a lost store has forgotten: replicas carry what they were started from."""
+        engine = self._adapters.engine(engine_name)
+        for project in await engine.projects():
+            book = self._core.books.get(project)
+            if book is None or book.gone:
+                self._core.adopt(project, engine_name, await engine.recall(project), self._clock.now_s())
 
     def _tell(self, project: str, line: str) -> None:
         self._core.tell(project, "prepare", line, self._clock.now_s())

@@ -91,6 +91,10 @@ class Engine(Protocol):
         """The names of all projects that have a replica here, sorted."""
         ...
 
+    async def recall(self, project: str) -> tuple[ReplicaSpec, ...]:
+        """What the replicas of ``project`` were started from, where they carry it; for a store that was lost."""
+        return ()
+
     async def start(self, replica: ReplicaSpec) -> None:
         """Start ``replica``; nothing happens if it runs. One that has ended is not started again.
 

@@ -100,6 +100,13 @@ class ProcessEngine(Engine):
 
         return await asyncio.to_thread(scan)
 
+    async def recall(self, project: str) -> tuple[ReplicaSpec, ...]:
+        def read() -> tuple[ReplicaSpec, ...]:
+            paths = replica_directories(self._root / project)
+            return tuple(self._replica(path).directory.spec() for path in paths)
+
+        return await asyncio.to_thread(read)
+
     async def _observe_one(self, path: Path) -> ObservedReplica | None:
         replica = self._replica(path)
         try:
