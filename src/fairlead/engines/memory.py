@@ -87,6 +87,12 @@ class MemoryEngine(Engine):
 
     # -- for tests -------------------------------------------------------------------------------------------
 
+    def reopened(self) -> MemoryEngine:
+        """Another engine over the same replicas, as after a restart of the controller."""
+        later = MemoryEngine(self.behaviours, self._clock)
+        later._replicas, later._count = self._replicas, self._count
+        return later
+
     def kill(self, replica_id: str, ended: Exit | None = None) -> None:
         """Let a running replica end as ``ended`` says; without it, by a SIGKILL from outside."""
         self._end(self._replicas[replica_id], ended or Exit(cause=ExitCause.KILLED, code=-9))
