@@ -106,8 +106,12 @@ class EndpointStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteStatus:
-    """What the running proxy says of one route. ``listening``: the published port accepts connections."""
+    """What the running proxy says of one route. ``listening``: the published port accepts connections.
+
+    ``port``: the one it listens on, also where the choice was the router's; 0: none yet.
+    """
 
     key: str
     listening: bool
     endpoints: tuple[EndpointStatus, ...] = field(default_factory=tuple)
+    port: int = 0

@@ -1,0 +1,186 @@
+"""The Runtime API client: asks HAProxy's master, and through it any worker, and reads the answers.
+
+Used by `pool`, `status` and `router`; knows sockets and texts, no routes. Every worker is addressed by its pid
+through the master, so an answer never comes from another worker than the one that was meant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fairlead.errors import RouterError, RouterUnavailableError
+
+ANSWER_DEADLINE_S = 10.0
+_LONGEST_ANSWER_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """What the master knows: itself, the worker that serves now, and workers that finish what they began."""
+
+    master_pid: int
+    current: int | None
+    old: tuple[int, ...]
+    reloads: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One line of `show sess`: ``id`` is HAProxy's own, ``age_s`` since it began."""
+
+    id: str
+    frontend: str
+    backend: str
+    server: str
+    age_s: int
+
+
+class Master:
+    """One HAProxy's master socket."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def ask(self, command: str) -> str:
+        """One command, its whole answer.
+
+        :raises RouterUnavailableError: nobody answers, or not in time.
+        """
+        try:
+            async with asyncio.timeout(ANSWER_DEADLINE_S):
+                return await self._converse(command)
+        except TimeoutError:
+            raise RouterUnavailableError(f"HAProxy does not answer {command.split()[0]!r} on {self._socket}") from None
+        except OSError as error:
+            raise RouterUnavailableError(f"HAProxy cannot be reached on {self._socket}: {error.strerror}") from error
+
+    async def _converse(self, command: str) -> str:
+        reader, writer = await asyncio.open_unix_connection(str(self._socket))
+        try:
+            writer.write(f"{command}\n".encode())
+            # The master answers a command that comes without a prompt only when the asker has finished.
+            writer.write_eof()
+            answer = await reader.read(_LONGEST_ANSWER_BYTES)
+            while chunk := await reader.read(_LONGEST_ANSWER_BYTES):
+                answer += chunk
+        finally:
+            writer.close()
+            try:
+                await writer.wait_closed()
+            except OSError:
+                pass  # the answer is whole, how the connection ends does not matter
+        return answer.decode(errors="replace").strip("\n")
+
+    async def processes(self) -> Processes:
+        return parse_processes(await self.ask("show proc"))
+
+    def worker(self, pid: int) -> Worker:
+        return Worker(self, pid)
+
+
+class Worker:
+    """The Runtime API of one worker process."""
+
+    def __init__(self, master: Master, pid: int) -> None:
+        self._master = master
+        self.pid = pid
+
+    async def ask(self, command: str) -> str:
+        return await self._master.ask(f"@!{self.pid} {command}")
+
+    async def order(self, command: str, *expected: str) -> None:
+        """A command that changes something; anything but an expected answer (or silence) is an error."""
+        answer = (await self.ask(command)).strip()
+        if answer and not answer.startswith(expected or ("\0",)):
+            raise RouterError(f"HAProxy refused {command!r}: {answer.splitlines()[0]}")
+
+    async def info(self) -> Mapping[str, str]:
+        pairs = (line.partition(": ") for line in (await self.ask("show info")).splitlines())
+        return {key.lower(): value for key, _, value in pairs}
+
+    async def statistics(self) -> list[dict[str, str]]:
+        """`show stat`: one mapping a frontend, backend and server."""
+        lines = [line for line in (await self.ask("show stat")).splitlines() if line]
+        if not lines or not lines[0].startswith("# pxname"):
+            raise RouterError(f"HAProxy gave no statistics: {lines[:1]}")
+        header = lines[0].removeprefix("# ").split(",")
+        return [dict(zip(header, line.split(","), strict=False)) for line in lines[1:]]
+
+    async def servers(self) -> list[dict[str, str]]:
+        """`show servers state`: one mapping a server."""
+        return _table(await self.ask("show servers state"))
+
+    async def connections(self) -> list[dict[str, str]]:
+        """`show servers conn`: one mapping a server, with ``bkname/svname`` and ``used_cur``."""
+        return _table(await self.ask("show servers conn"))
+
+    async def streams(self, table: str) -> dict[str, int]:
+        """``backend/server`` → open streams, from the stick table that counts them."""
+        found = {}
+        for line in (await self.ask(f"show table {table}")).splitlines():
+            fields = dict(part.split("=", 1) for part in line.split() if "=" in part)
+            if "key" in fields and "conn_cur" in fields:
+                found[fields["key"]] = int(fields["conn_cur"])
+        return found
+
+    async def sessions(self) -> list[Session]:
+        return [session for line in (await self.ask("show sess")).splitlines() if (session := _session(line))]
+
+
+def parse_processes(text: str) -> Processes:
+    """The answer to `show proc` of 2.6 to 3.x."""
+    section = ""
+    master, reloads, failed = 0, 0, 0
+    workers: dict[str, list[int]] = {"# workers": [], "# old workers": []}
+    for line in text.splitlines():
+        words = line.split()
+        if line.startswith("#"):
+            section = line.strip()
+        elif len(words) > 2 and words[1] == "master":
+            master, reloads = int(words[0]), int(words[2])
+            failed = int(words[4].rstrip("]")) if words[3] == "[failed:" else 0
+        elif len(words) > 2 and words[1] == "worker" and section in workers:
+            workers[section].append(int(words[0]))
+    if not master:
+        raise RouterError(f"HAProxy's master gave no list of its processes: {text[:200]!r}")
+    current = workers["# workers"]
+    return Processes(master, current[-1] if current else None, tuple(workers["# old workers"]), reloads, failed)
+
+
+def _table(text: str) -> list[dict[str, str]]:
+    header: list[str] = []
+    rows = []
+    for line in text.splitlines():
+        if line.startswith("# "):
+            header = line.removeprefix("# ").split()
+        elif header and line.strip():
+            rows.append(dict(zip(header, line.split(" "), strict=False)))
+    if not header:
+        raise RouterError(f"HAProxy gave no table: {text[:200]!r}")
+    return rows
+
+
+def _session(line: str) -> Session | None:
+    name, colon, rest = line.partition(": ")
+    if not colon or not name.startswith("0x"):
+        return None
+    fields = dict(part.split("=", 1) for part in rest.split() if "=" in part)
+    return Session(
+        name, fields.get("fe", ""), fields.get("be", ""), fields.get("srv", ""), _seconds(fields.get("age", ""))
+    )
+
+
+def _seconds(text: str) -> int:
+    """HAProxy's ages: ``7s``, ``4m10s``, ``2h3m``, ``1d2h``."""
+    units = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+    total, digits = 0, ""
+    for char in text:
+        if char.isdigit():
+            digits += char
+        elif char in units and digits:
+            total, digits = total + int(digits) * units[char], ""
+    return total

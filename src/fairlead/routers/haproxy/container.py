@@ -1,0 +1,276 @@
+"""HAProxy in a container of the daemon that runs the replicas: the router of the Docker engine.
+
+Made by `controller.adapters` through :func:`create`. The container shares the network of the daemon's machine: ports
+can come and go without another container, the client's own address arrives, and every bridge network of the machine,
+internal ones included, can be reached. See ``docs/engines/docker.md`` for what else was weighed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from fairlead.docker_api import images
+from fairlead.docker_api.client import ApiError, Client
+from fairlead.docker_api.endpoint import endpoint_of
+from fairlead.docker_api.scope import ROLE, SCOPE, scope_of
+from fairlead.errors import EngineError, EngineUnavailableError, RouterError, RouterUnavailableError
+from fairlead.routers.haproxy import rootfs
+from fairlead.routers.haproxy.files import Files, files_under
+from fairlead.routers.haproxy.launch import CHECK_DEADLINE_S, find_binary
+from fairlead.routers.haproxy.router import HAProxyRouter
+
+DEFAULT_IMAGE = "haproxy:3.0"
+ROUTER_ROLE = "router"
+HOME_FOLDER = "docker"
+DESCRIPTORS = 1_048_576
+_NOBODY = 65534
+_ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+_LAST_LINES = 20
+
+
+def create(home: Path, environ: Mapping[str, str] | None = None) -> ContainerRouter:
+    """The router in front of the Docker engine's replicas.
+
+    `FAIRLEAD_HAPROXY_IMAGE` names an image; its files are beside those of the router of local processes.
+    """
+    environ = os.environ if environ is None else environ
+    folder = home / HOME_FOLDER
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    launcher = ContainerLauncher(
+        files_under(folder),
+        Client(endpoint_of(environ)),
+        scope_of(home),
+        image=environ.get("FAIRLEAD_HAPROXY_IMAGE") or None,
+        binary=environ.get("FAIRLEAD_HAPROXY") or None,
+        environ=environ,
+    )
+    return ContainerRouter(folder, launcher)
+
+
+class ContainerRouter(HAProxyRouter):
+    """The HAProxy router, which also lets go of the daemon when it is closed."""
+
+    def __init__(self, home: Path, launcher: ContainerLauncher) -> None:
+        super().__init__(home, launcher=launcher)
+        self._daemon = launcher
+
+    async def close(self) -> None:
+        await super().close()
+        await self._daemon.close()
+
+
+class ContainerLauncher:
+    """One container that runs HAProxy in master-worker mode, named after the home that owns it."""
+
+    def __init__(
+        self,
+        files: Files,
+        client: Client,
+        scope: str,
+        *,
+        image: str | None,
+        binary: str | None,
+        environ: Mapping[str, str],
+    ) -> None:
+        self._files = files
+        self._client = client
+        self._scope = scope
+        self._image = image
+        self._binary = binary
+        self._environ = environ
+        self._said = ""
+
+    @property
+    def files(self) -> Files:
+        return self._files
+
+    @property
+    def drop_to(self) -> tuple[int, int] | None:
+        return (_NOBODY, _NOBODY) if os.geteuid() == 0 else None
+
+    @property
+    def name(self) -> str:
+        return f"fairlead-router-{self._scope}"
+
+    async def check(self, config: Path) -> None:
+        async with _in_our_words():
+            image, binary = await self._ready_image()
+            body = self._body(image, [*binary, "-c", "-q", "-f", str(config)], name_role="check")
+            body["HostConfig"]["NetworkMode"] = "none"
+            created = await self._client.post("/containers/create", body)
+            container_id = str(created["Id"])
+            try:
+                await self._client.post(f"/containers/{container_id}/start")
+                ended = await self._client.post(f"/containers/{container_id}/wait", timeout_s=CHECK_DEADLINE_S)
+                if ended["StatusCode"]:
+                    said = alerts(await self._output(container_id))
+                    raise RouterError(f"HAProxy refuses its configuration: {said}")
+            finally:
+                await self._remove(container_id)
+
+    async def start(self) -> None:
+        async with _in_our_words():
+            await self._stop()
+            image, binary = await self._ready_image()
+            arguments = ["-W", "-f", str(self._files.config), "-S", self._mark(), "-C", str(self._files.folder)]
+            body = self._body(image, [*binary, *arguments], name_role=ROUTER_ROLE)
+            created = await self._client.post("/containers/create", body, name=self.name)
+            self._said = ""
+            await self._client.post(f"/containers/{created['Id']}/start")
+
+    async def ended(self, master_pid: int) -> None:
+        """Returns when the container has ended. A daemon that is away says nothing about HAProxy, so we wait."""
+        while True:
+            try:
+                async with _in_our_words():
+                    async with self._client.stream(
+                        "POST", f"/containers/{self.name}/wait", condition="not-running"
+                    ) as response:
+                        await response.read()
+                    self._said = alerts(await self._output(self.name))
+                return
+            except RouterUnavailableError:
+                if not await asyncio.to_thread(self.pids):
+                    return
+                await asyncio.sleep(0.2)
+            except RouterError:
+                return
+
+    async def stop(self) -> None:
+        async with _in_our_words():
+            await self._stop()
+
+    def pids(self) -> frozenset[int]:
+        """A container's processes are this machine's too, under numbers of their own, where the daemon is here."""
+        mark, found = self._mark(), set()
+        for process in psutil.process_iter():
+            try:
+                if process.status() != psutil.STATUS_ZOMBIE and mark in process.cmdline():
+                    found.add(process.pid)
+            except psutil.Error:
+                continue
+        return frozenset(found)
+
+    def last_words(self) -> str:
+        return self._said
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    def _mark(self) -> str:
+        return f"{self._files.master_socket},mode,600"
+
+    def _body(self, image: str, command: list[str], *, name_role: str) -> dict[str, Any]:
+        folders = sorted({str(self._files.folder), str(self._files.sockets)})
+        return {
+            "Image": image,
+            "Entrypoint": command[:1],
+            "Cmd": command[1:],
+            "User": f"{os.getuid()}:{os.getgid()}",
+            "WorkingDir": "/",
+            "Labels": {SCOPE: self._scope, ROLE: name_role},
+            "HostConfig": {
+                "NetworkMode": "host",
+                "UsernsMode": "host",
+                "Binds": [f"{folder}:{folder}" for folder in folders],
+                "RestartPolicy": {"Name": "no"},
+                "ReadonlyRootfs": True,
+                "Ulimits": [{"Name": "nofile", "Soft": DESCRIPTORS, "Hard": DESCRIPTORS}],
+                "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}},
+            },
+        }
+
+    async def _ready_image(self) -> tuple[str, list[str]]:
+        """An image that is on the daemon, and how HAProxy is called in it."""
+        if self._image is None and await self._same_machine():
+            return await self._own_image()
+        image = self._image or DEFAULT_IMAGE
+        await images.ensure(
+            self._client, image, policy=None, platform=None, environ=self._environ, report=lambda _: None
+        )
+        return image, ["haproxy"]
+
+    async def _same_machine(self) -> bool:
+        """Whether the daemon runs on this kernel, so that this machine's HAProxy runs there too."""
+        if self._client.endpoint.socket is None or platform.system() != "Linux":
+            return False
+        info = await self._client.get("/version")
+        same = info.get("Arch") == _ARCHITECTURES.get(platform.machine())
+        return bool(same and info.get("KernelVersion") == platform.release())
+
+    async def _own_image(self) -> tuple[str, list[str]]:
+        binary = os.path.realpath(find_binary(self._binary))
+        libraries = await rootfs.libraries_of(binary)
+        mark = await asyncio.to_thread(rootfs.fingerprint, binary, libraries)
+        repository = "fairlead/haproxy"
+        if await images.inspect(self._client, f"{repository}:{mark}") is None:
+            content = await asyncio.to_thread(rootfs.archive, binary, libraries)
+            await self._import(content, repository, mark)
+        return f"{repository}:{mark}", [binary]
+
+    async def _import(self, content: bytes, repository: str, tag: str) -> None:
+        headers = {"Content-Type": "application/x-tar"}
+        async with self._client.stream(
+            "POST", "/images/create", data=content, headers=headers, fromSrc="-", repo=repository, tag=tag
+        ) as response:
+            answer = (await response.read()).decode(errors="replace")
+        if '"error"' in answer:
+            raise RouterError(f"the daemon does not take HAProxy's image: {answer.strip()[-300:]}")
+
+    async def _stop(self) -> None:
+        listed = await self._client.get(
+            "/containers/json", all=True, filters={"label": [f"{SCOPE}={self._scope}", ROLE]}
+        )
+        await asyncio.gather(*(self._remove(str(container["Id"])) for container in listed))
+
+    async def _remove(self, container_id: str) -> None:
+        try:
+            await self._client.delete(f"/containers/{container_id}", force=True, v=True)
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+
+    async def _output(self, container_id: str) -> str:
+        try:
+            raw = await self._client.get(f"/containers/{container_id}/logs", stdout=True, stderr=True, tail=_LAST_LINES)
+        except ApiError:
+            return ""
+        return unframed(bytes(raw))
+
+
+def unframed(raw: bytes) -> str:
+    """The text of a log that the daemon sends in frames of eight bytes of header and a payload."""
+    text = b""
+    while len(raw) >= 8:
+        length = int.from_bytes(raw[4:8], "big")
+        text += raw[8 : 8 + length]
+        raw = raw[8 + length :]
+    return text.decode(errors="replace")
+
+
+def alerts(text: str) -> str:
+    """The lines that say what is wrong, without HAProxy's own prefix; else the last line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    found = [line.partition(" : ")[2] for line in lines if line.startswith("[ALERT]") and "Fatal errors" not in line]
+    return "; ".join(found[:3]) or (lines[-1] if lines else "")
+
+
+@asynccontextmanager
+async def _in_our_words() -> AsyncIterator[None]:
+    """What the daemon says, as a router's errors."""
+    try:
+        yield
+    except EngineUnavailableError as error:
+        raise RouterUnavailableError(error.message, hint=error.hint) from error
+    except EngineError as error:
+        raise RouterError(error.message, hint=error.hint) from error
+    except ApiError as error:
+        raise RouterError(f"Docker refused the router's container: {error.message}") from error

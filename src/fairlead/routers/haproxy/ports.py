@@ -1,0 +1,104 @@
+"""Is a port free, which one is, and who holds it: asked before HAProxy is told to listen.
+
+Called by `router`. A reload with a port that somebody holds would fail as a whole; here it fails with a name.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import psutil
+
+from fairlead.errors import PortTakenError, RouterError
+from fairlead.routing import Listen
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    pid: int | None
+    name: str
+
+
+def dual_stack() -> bool:
+    """Can a listener on every address have IPv6 too?"""
+    return not _bind_error(socket.AF_INET6, "::", 0)
+
+
+def free_port(host: str | None) -> int:
+    """A port that nobody listens on now."""
+    family, address = (socket.AF_INET, "0.0.0.0") if host is None else _family(host)
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])
+
+
+def check_free(listen: Listen, ours: Collection[int]) -> None:
+    """Can HAProxy listen there? ``ours``: pids that may hold it, because they are that HAProxy.
+
+    :raises PortTakenError: another process has it; the message says which.
+    :raises RouterError: the address is not of this machine, or the port needs rights that are missing.
+    """
+    wanted = [_family(listen.host)] if listen.host is not None else [_family("0.0.0.0")]
+    if listen.host is None and dual_stack():
+        wanted.append(_family("::"))
+    for family, address in wanted:
+        code = _bind_error(family, address, listen.port)
+        where = f"{listen.host or '*'}:{listen.port}"
+        if code == errno.EADDRINUSE:
+            holders = _holders(listen.port, address)
+            if not holders or {holder.pid for holder in holders} - set(ours):
+                raise _taken(listen.port, [holder for holder in holders if holder.pid not in ours])
+        elif code == errno.EACCES:
+            raise RouterError(
+                f"not permitted to listen on {where}",
+                hint="publish a port above 1023, or lower net.ipv4.ip_unprivileged_port_start",
+            )
+        elif code:
+            raise RouterError(f"cannot listen on {where}: {errno.errorcode.get(code, code)}")
+
+
+def _taken(port: int, holders: list[_Holder]) -> PortTakenError:
+    if not holders or holders[0].pid is None:
+        return PortTakenError(
+            f"port {port} is taken by a process of another user", hint=f"see who: sudo ss -ltnp 'sport = :{port}'"
+        )
+    holder = holders[0]
+    return PortTakenError(
+        f"port {port} is taken by {holder.name} (pid {holder.pid})",
+        hint=f"stop it (kill {holder.pid}) or publish another port",
+    )
+
+
+def _family(host: str) -> tuple[socket.AddressFamily, str]:
+    return (socket.AF_INET6 if ":" in host else socket.AF_INET), host
+
+
+def _bind_error(family: socket.AddressFamily, address: str, port: int) -> int:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        return error.errno or errno.EINVAL
+    return 0
+
+
+def _holders(port: int, address: str) -> list[_Holder]:
+    held = []
+    for connection in psutil.net_connections(kind="tcp"):
+        mine = connection.laddr
+        if mine and mine.port == port and (mine.ip == address or {mine.ip, address} & {"0.0.0.0", "::"}):
+            held.append((connection.status != psutil.CONN_LISTEN, connection.pid))
+    return [_Holder(pid, _name(pid)) for _, pid in sorted(held, key=lambda item: (item[0], item[1] or 0))]
+
+
+def _name(pid: int | None) -> str:
+    try:
+        return psutil.Process(pid).name() if pid else ""
+    except psutil.Error:
+        return "a process that has just ended"
