@@ -13,12 +13,9 @@ import msgspec
 
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.policy import DRAIN_TIMEOUT_S, STREAM_TIMEOUT_S, ServicePolicy
-from fairlead.rollout.progress import standby_until_s
+from fairlead.rollout.progress import QUIET_S, standby_until_s
 from fairlead.rollout.state import Instance, ServiceState
 from fairlead.rollout.view import Presence, ServiceView
-
-QUIET_S = 0.1
-"""How long the proxy must have known that a replica drains before an empty count is believed."""
 
 LEAVING_TIMEOUT_S = 10.0
 """The most that requests get when the whole service goes away, or when its successor waits for its volume."""

@@ -18,8 +18,8 @@ from fairlead.rollout.states import InstancePhase, RolloutPhase, move_rollout
 from fairlead.rollout.view import ServiceView
 from fairlead.spec.model import FailureAction
 
-LINGER_S = 5.0
-"""How long a rollout waits for old replicas that only finish what is in flight; then they finish on their own."""
+QUIET_S = 0.1
+"""How long the proxy must have known that a replica drains before its count of requests is believed."""
 
 OUTSIDE_FAILURES_PER_REPLICA = 3
 """A new replica killed from outside is simply replaced, but not for ever: then it counts as failed."""
@@ -170,10 +170,12 @@ def _finish(state: ServiceState, rollout: Rollout, view: ServiceView, now_s: flo
 
 
 def is_lingering(instance: Instance, view: ServiceView, now_s: float) -> bool:
-    """Only finishes what has been in flight for a while: nobody needs to wait for it."""
-    if instance.phase is not _P.DRAINING or instance.draining_since_s is None:
+    """Nothing but streams keeps it: nobody needs to wait for it."""
+    if instance.phase is not _P.DRAINING or instance.draining_since_s is None or not view.is_out(instance.id):
         return False
-    return now_s - instance.draining_since_s >= LINGER_S and view.is_out(instance.id)
+    presence = view.presence.get(instance.id)
+    quiet = now_s - instance.draining_since_s >= QUIET_S
+    return quiet and presence is not None and presence.requests == 0 and presence.streams > 0
 
 
 def _progress_notes(state: ServiceState, before: Rollout, after: Rollout) -> list[Note]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fairlead.rollout.definition import Definition
-from fairlead.rollout.drain import QUIET_S, SHED_STAGE_S, SHED_STAGES, deadlines
+from fairlead.rollout.drain import SHED_STAGE_S, SHED_STAGES, deadlines
 from fairlead.rollout.lifecycle import MISSING_S
 from fairlead.rollout.policy import RESTART_WINDOW_S, START_TIMEOUT_S, ServicePolicy
-from fairlead.rollout.progress import LINGER_S, standby_until_s
+from fairlead.rollout.progress import QUIET_S, standby_until_s
 from fairlead.rollout.state import Instance, Rollout, ServiceState
 from fairlead.rollout.states import InstancePhase, RolloutPhase
 
@@ -60,7 +60,7 @@ def _of_instance(state: ServiceState, instance: Instance, policy: ServicePolicy 
             yield instance.ready_at_s + (policy.restart.window_s if policy else RESTART_WINDOW_S)
         case _P.DRAINING if instance.draining_since_s is not None:
             limits = deadlines(state, instance, policy)
-            waits = (QUIET_S, LINGER_S, limits.requests_s, limits.streams_s)
+            waits = (QUIET_S, limits.requests_s, limits.streams_s)
             stages = (limits.streams_s - left * SHED_STAGE_S for left in range(1, SHED_STAGES + 1))
             for wait_s in (*waits, *stages):
                 yield instance.draining_since_s + wait_s
