@@ -28,8 +28,17 @@ class ProbeTarget:
     addresses: Mapping[int, Address] = field(default_factory=dict)
 
     def address_of(self, port: int | None) -> Address | None:
-        """Where container port ``port`` listens; None stands for the first port, as does a target that maps none."""
-        return self.address if port is None or not self.addresses else self.addresses.get(port)
+        """Where container port ``port`` listens, None if that is not known. None asks for the first port.
+
+        A replica that has a host of its own listens on every port as such, on those too that the file does not name.
+        """
+        if port is None or not self.addresses:
+            return self.address
+        if port in self.addresses:
+            return self.addresses[port]
+        hosts = {address.host for address in self.addresses.values()}
+        as_such = all(address.port == target for target, address in self.addresses.items())
+        return Address(host=hosts.pop(), port=port) if as_such and len(hosts) == 1 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

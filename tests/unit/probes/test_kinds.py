@@ -174,6 +174,14 @@ async def test_a_probe_goes_to_the_port_it_names(http_probe: HttpProbe) -> None:
     assert (missing.passed, missing.reason) == (False, "tcp: the replica does not open port 7")
 
 
+def test_a_replica_with_a_host_of_its_own_has_every_port() -> None:
+    own = Address(host="172.20.0.5", port=8000)
+    assert target(own, addresses={8000: own}).address_of(9000) == Address(host="172.20.0.5", port=9000)
+    moved = Address(host="127.0.0.1", port=40123)
+    assert target(moved, addresses={8000: moved}).address_of(9000) is None
+    assert target(moved, addresses={8000: moved}).address_of(8000) == moved
+
+
 async def test_without_a_port_there_is_nothing_to_go_to(http_probe: HttpProbe) -> None:
     result = await tcp.probe(target(), probe(ProbeKind.TCP))
     assert (result.passed, result.reason) == (False, "tcp: the replica opens no port")
