@@ -110,6 +110,15 @@ class ObservedReplica:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult:
+    """``status`` is the exit status, minus the signal's number when killed. ``output``: both streams, capped."""
+
+    status: int
+    output: str
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaHealth:
     """The judge's verdict with its reason in words (``tcp 127.0.0.1:4001: connection refused``)."""
 

@@ -55,11 +55,21 @@ class Driver:
         self._clock = clock
         self._reason = asyncio.Event()
         self._removed: set[str] = set()
+        self._looked = asyncio.Event()
         self.last_observation: Observation | None = None
 
     def wake(self) -> None:
         """There is a reason to look."""
         self._reason.set()
+
+    async def first_look(self, timeout_s: float) -> Observation | None:
+        """The last observation; waits for the first one after a start, None where there is none in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._looked.wait()
+        except TimeoutError:
+            pass
+        return self.last_observation
 
     async def run(self) -> None:
         """Until the project is gone.
@@ -92,6 +102,7 @@ class Driver:
             observation = await observe(book, engine, router, self._monitor)
             observation = _without(observation, self._removed)
             self.last_observation = observation
+            self._looked.set()
             orders = self._core.observe(observation, self._clock.now_s())
         except StoreConflictError:
             raise

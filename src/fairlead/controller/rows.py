@@ -9,16 +9,18 @@ from fairlead.controller.book import Book
 from fairlead.controller.controls import Operation, ProjectStatus, ReleaseRow, ReplicaRow, ServiceRow
 from fairlead.observed import Observation, ObservedReplica
 from fairlead.rollout.definition import Definition
+from fairlead.rollout.lifecycle import number_of
 from fairlead.rollout.state import Instance, ServiceState, TransactionPhase
 from fairlead.rollout.states import ACTIVE, InstancePhase
 from fairlead.routing import Route
 
 _T = TransactionPhase
+_LEAVING = ("draining", "stopping", "stopped", "failed")
 _PROJECT_STATES = {_T.RUNNING: "releasing", _T.PAUSED: "paused", _T.ROLLING_BACK: "rolling-back"}
 
 
 def replica_rows(book: Book, observation: Observation | None, now_s: float) -> tuple[ReplicaRow, ...]:
-    """One row a replica, by service and slot."""
+    """One row a replica, by service and slot; those that are on their way out come last."""
     if book.gone:
         return ()
     seen = {replica.id: replica for replica in observation.replicas} if observation else {}
@@ -27,7 +29,7 @@ def replica_rows(book: Book, observation: Observation | None, now_s: float) -> t
         for state in book.services.values()
         for instance in state.instances
     ]
-    return tuple(sorted(rows, key=lambda row: (row.service, row.slot, row.id)))
+    return tuple(sorted(rows, key=lambda row: (row.service, row.state in _LEAVING, row.slot, number_of(row.id))))
 
 
 def _replica_row(

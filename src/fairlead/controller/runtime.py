@@ -40,6 +40,9 @@ from fairlead.probes.runner import HealthMonitor
 from fairlead.settings import Settings
 from fairlead.store.base import Event, Store
 
+FIRST_LOOK_TIMEOUT_S = 5.0
+"""How long `ps` waits for a controller that has just started to have looked at the project."""
+
 _log = logs.room("controller")
 
 
@@ -112,7 +115,7 @@ class Controller:
         found: list[ReplicaRow] = []
         for name in names:
             driver = self._drivers.get(name)
-            seen = driver.last_observation if driver else None
+            seen = await driver.first_look(FIRST_LOOK_TIMEOUT_S) if driver else None
             found.extend(rows.replica_rows(self._core.book(name), seen, self._clock.now_s()))
         return tuple(found)
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from fairlead.capabilities import EngineCapabilities, KeySupport, Support
-from fairlead.observed import Exit, ObservedReplica, ReplicaSpec
+from fairlead.observed import CommandResult, Exit, ObservedReplica, ReplicaSpec
 from fairlead.spec.model import Project
 
 __all__ = [
@@ -66,15 +66,6 @@ class LogLine:
     stream: str
     time_s: float
     text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandResult:
-    """``status`` is the exit status, minus the signal's number when killed. ``output``: both streams, capped."""
-
-    status: int
-    output: str
-    timed_out: bool = False
 
 
 class Engine(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fairlead.engines.base import CommandResult
+from fairlead.observed import CommandResult
 from fairlead.routing import Address
 
 RunCommand = Callable[[Sequence[str], float], Awaitable[CommandResult]]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 
-from fairlead.engines.base import CommandResult
 from fairlead.errors import FairleadError
 from fairlead.probes.base import ProbeResult, ProbeTarget
 from fairlead.spec.model import Probe
@@ -36,16 +35,16 @@ async def _run(target: ProbeTarget, probe: Probe) -> tuple[bool, str]:
         return False, f"cannot run: {error.message}"
     except OSError as error:
         return False, f"cannot run: {error.strerror or error}"
-    return _judged(result, probe)
-
-
-def _judged(result: CommandResult, probe: Probe) -> tuple[bool, str]:
     if result.timed_out:
         return False, f"still running after {probe.timeout_s:g} s"
-    if result.status == 0:
+    return _judged(result.status, result.output)
+
+
+def _judged(status: int, output: str) -> tuple[bool, str]:
+    if status == 0:
         return True, "exited with status 0"
-    how = f"exited with status {result.status}" if result.status > 0 else f"killed by signal {-result.status}"
-    said = _last_line(result.output)
+    how = f"exited with status {status}" if status > 0 else f"killed by signal {-status}"
+    said = _last_line(output)
     return False, f"{how}: {said}" if said else how
 
 
