@@ -39,10 +39,13 @@ class Consistency:
             self._report.problem(message, place(self._model, path), path, fix)
 
     def image_or_build(self, name: str, service: Mapping[str, Any]) -> None:
+        """A command alone is enough, unlike for Docker Compose: as a local process it needs no image."""
         path = ("services", name)
         has = service.get("image") or service.get("build") is not None or service.get("provider") is not None
+        has = has or bool(service.get("command")) or bool(service.get("entrypoint"))
         if not has and not self._report.is_broken((*path, "image"), (*path, "build"), (*path, "extends")):
-            self._problem("the service has neither an image nor a build", path, "add 'image: NAME' or 'build: .'")
+            fix = "add 'image: NAME' or 'build: .', or a 'command' to run as a local process"
+            self._problem("the service has neither an image nor a build", path, fix)
 
     def build(self, name: str, service: Mapping[str, Any]) -> None:
         build = service.get("build")
