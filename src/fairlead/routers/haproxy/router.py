@@ -81,6 +81,11 @@ class HAProxyRouter:
         self._ended = False
 
     @property
+    def launcher(self) -> Launcher:
+        """How this HAProxy is run: for tests, and for a doctor that wants to know its processes."""
+        return self._launcher
+
+    @property
     def capabilities(self) -> RouterCapabilities:
         return RouterCapabilities(
             name="haproxy",
