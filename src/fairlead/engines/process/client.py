@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import fairlead
 from fairlead.engines.process.keeper.wire import PROTOCOL, SOCKET, Message, pack, unpack
@@ -22,6 +23,8 @@ from fairlead.errors import EngineUnavailableError
 START_TIMEOUT_S = 20.0
 ANSWER_TIMEOUT_S = 30.0
 RETRY_S = 0.02
+MAX_RETRY_S = 1.0
+_log = logging.getLogger(__name__)
 _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from fairlead.engines.process.keeper.main import main; "
     "main(sys.argv[2])"
@@ -37,6 +40,7 @@ class KeeperClient:
         self._reading: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[Message]] = {}
         self._last_id = 0
+        self._tending: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
 
     async def request(self, operation: str, *, answer_within_s: float = ANSWER_TIMEOUT_S, **fields: Any) -> Message:
@@ -47,11 +51,35 @@ class KeeperClient:
         await self._connect()
         return await self._ask(operation, answer_within_s, fields)
 
-    async def ensure(self) -> None:
-        """See that a keeper is there, for the logs of replicas that somebody else started."""
-        await self._connect()
+    async def tell(self, operation: str, **fields: Any) -> None:
+        """Ask a keeper if there is one; without one there is nothing to be done."""
+        try:
+            async with self._connecting:
+                connected = self._writer is not None or await self._try_connect()
+            if connected:
+                await self._ask(operation, ANSWER_TIMEOUT_S, fields)
+        except EngineUnavailableError as error:
+            _log.warning("%s", error)
+
+    def tend(self) -> None:
+        """See to it, in the background, that a keeper is there for the logs of replicas that run."""
+        if self._writer is None and (self._tending is None or self._tending.done()):
+            self._tending = asyncio.create_task(self._tend())
+
+    async def _tend(self) -> None:
+        try:
+            await self._connect()
+        except EngineUnavailableError as error:
+            _log.warning("%s: replicas go on, their logs wait", error)
 
     async def close(self) -> None:
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.wait([self._tending])
+            self._tending = None
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
         writer, reading = self._writer, self._reading
         self._writer = self._reading = None
         if reading is not None:
@@ -84,13 +112,15 @@ class KeeperClient:
             if self._writer is not None:
                 return
             deadline = time.monotonic() + START_TIMEOUT_S
+            wait_s = RETRY_S
             while not await self._try_connect():
                 if time.monotonic() > deadline:
                     raise EngineUnavailableError(
                         f"the keeper of {self._root} cannot be started", hint=f"see {self._root / 'keeper.log'}"
                     )
                 await asyncio.to_thread(self._spawn)
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, MAX_RETRY_S)
 
     async def _try_connect(self) -> bool:
         connection = await asyncio.to_thread(_open_socket, self._root)
@@ -107,7 +137,7 @@ class KeeperClient:
             await self._ask("quit", ANSWER_TIMEOUT_S, {})
         except EngineUnavailableError:
             pass
-        await self.close()
+        await self._disconnect()
         return False
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -131,18 +161,28 @@ class KeeperClient:
 
     def _spawn(self) -> None:
         """Start a keeper; it goes to the background by itself, and ends at once if there is another."""
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         source = str(Path(fairlead.__file__).parent.parent)
-        with open(self._root / "keeper.log", "ab", opener=_private) as log:
-            subprocess.run(
-                [sys.executable, "-I", "-S", "-c", _PROGRAM, source, str(self._root)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={"PATH": os.environ.get("PATH", os.defpath)},
-                check=False,
-                timeout=START_TIMEOUT_S,
-            )
+        try:
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._open_log() as log:
+                subprocess.run(
+                    [sys.executable, "-I", "-S", "-c", _PROGRAM, source, str(self._root)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={"PATH": os.environ.get("PATH", os.defpath)},
+                    check=False,
+                    timeout=START_TIMEOUT_S,
+                )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise EngineUnavailableError(f"the keeper of {self._root} cannot be started: {error}") from error
+
+    def _open_log(self) -> BinaryIO:
+        """Where the keeper says why it failed; a full disk must not keep it from starting."""
+        try:
+            return open(self._root / "keeper.log", "wb", opener=_private)
+        except OSError:
+            return open(os.devnull, "wb")
 
 
 def _private(path: str, flags: int) -> int:

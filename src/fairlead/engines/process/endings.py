@@ -18,6 +18,7 @@ from fairlead.observed import Exit, ExitCause
 
 OOM_CODES = (-signal.SIGKILL, 128 + signal.SIGKILL)
 STOPPING = "stopping"
+SIGNALLED = "signalled"
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def _ending(directory: RunDirectory, record: ProcessRecord, code: int | None) ->
         if record.boot_id != boot_id():
             return Exit(cause=ExitCause.GONE, detail="this machine was started again")
         return Exit(cause=ExitCause.GONE, detail="its guard was killed, so how it ended is unknown")
-    by_us = directory.has(STOPPING)
+    by_us = directory.has(STOPPING) or directory.has(SIGNALLED)
     starved = cgroups.oom_kills(directory.launch.cgroups)
     if starved and code in OOM_CODES and not by_us:
         limit = directory.launch.memory_limit_bytes

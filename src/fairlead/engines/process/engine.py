@@ -22,20 +22,16 @@ from fairlead.engines.base import CommandResult, Engine, EngineEvent, EngineEven
 from fairlead.engines.broadcast import Broadcast
 from fairlead.engines.process import cgroups
 from fairlead.engines.process.client import KeeperClient
-from fairlead.engines.process.endings import STOPPING, release_guard, settle
+from fairlead.engines.process.endings import SIGNALLED, STOPPING, release_guard
 from fairlead.engines.process.keys import capabilities
 from fairlead.engines.process.launching import LaunchPlanner, command_fields, failure_of, launch_fields
 from fairlead.engines.process.logs import read_log
 from fairlead.engines.process.members import kill_all, usage
-from fairlead.engines.process.procfs import has_ended, open_process
-from fairlead.engines.process.rundir import (
-    ProcessRecord,
-    RunDirectory,
-    project_directories,
-    replica_directories,
-)
+from fairlead.engines.process.procfs import has_ended
+from fairlead.engines.process.replicas import Replica, Replicas
+from fairlead.engines.process.rundir import RunDirectory, project_directories, replica_directories
 from fairlead.errors import EngineError, EngineUnavailableError, StartFailedError
-from fairlead.observed import Exit, ExitCause, ObservedReplica, ReplicaSpec, ReplicaState
+from fairlead.observed import Exit, ObservedReplica, ReplicaSpec, ReplicaState
 from fairlead.routing import Address
 from fairlead.spec.model import Hook, Project
 from fairlead.spec.revision import revision_of
@@ -49,34 +45,20 @@ HOST = "127.0.0.1"
 _log = logging.getLogger(__name__)
 
 
-class _Replica:
-    """What this engine holds of one replica: its directory and, while it runs, a pidfd that tells of its end."""
-
-    def __init__(self, directory: RunDirectory) -> None:
-        self.directory = directory
-        self.pidfd: int | None = None
-        self.settling: asyncio.Task[Exit] | None = None
-
-    @property
-    def id(self) -> str:
-        return self.directory.replica_id
-
-
 class ProcessEngine(Engine):
     """Runs replicas as processes under ``home``. ``environ`` is what they inherit a few names from."""
 
     def __init__(self, home: Path, environ: Mapping[str, str] | None = None) -> None:
         if sys.platform != "linux":
             raise EngineError("the process engine needs Linux", hint="use an engine with containers: --engine docker")
-        self._root = home.absolute() / "run"
+        root = home.absolute() / "run"
         groups = cgroups.detect()
         self._capabilities = capabilities(groups.missing, root=os.geteuid() == 0)
         self._planner = LaunchPlanner(os.environ if environ is None else environ, groups)
-        self._keeper = KeeperClient(self._root)
-        self._replicas: dict[str, _Replica] = {}
+        self._keeper = KeeperClient(root)
+        self._replicas = Replicas(root, self._on_end)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._broadcast = Broadcast()
-        self._closed = False
 
     @property
     def capabilities(self) -> EngineCapabilities:
@@ -85,106 +67,30 @@ class ProcessEngine(Engine):
     # -- observing -------------------------------------------------------------------------------------------
 
     async def observe(self, project: str) -> tuple[ObservedReplica, ...]:
-        paths = await asyncio.to_thread(lambda: list(replica_directories(self._root / project)))
-        self._forget_others(project, {path.name for path in paths})
-        found = [await self._observe_one(path) for path in paths]
+        found = [await self._observe_one(replica) for replica in await self._replicas.of(project)]
         if any(replica is not None and replica.state is ReplicaState.RUNNING for replica in found):
-            await self._keeper.ensure()
+            self._keeper.tend()
         return tuple(replica for replica in found if replica is not None)
 
     async def projects(self) -> tuple[str, ...]:
         def scan() -> tuple[str, ...]:
-            return tuple(
-                path.name for path in project_directories(self._root) if any(True for _ in replica_directories(path))
-            )
+            paths = project_directories(self._replicas.root)
+            return tuple(path.name for path in paths if any(True for _ in replica_directories(path)))
 
         return await asyncio.to_thread(scan)
 
-    async def recall(self, project: str) -> tuple[ReplicaSpec, ...]:
-        def read() -> tuple[ReplicaSpec, ...]:
-            paths = replica_directories(self._root / project)
-            return tuple(self._replica(path).directory.spec() for path in paths)
-
-        return await asyncio.to_thread(read)
-
-    async def _observe_one(self, path: Path) -> ObservedReplica | None:
-        replica = self._replica(path)
+    async def _observe_one(self, replica: Replica) -> ObservedReplica | None:
         try:
-            ended = await self._refresh(replica)
-            return _observed(replica.directory, ended)
+            return _observed(replica.directory, await self._replicas.refresh(replica))
         except EngineError:
             if replica.directory.exists():
                 raise
             return None  # Removed while we looked.
 
-    async def _refresh(self, replica: _Replica) -> Exit | None:
-        """How it ended, None while it runs or has not been started; from now on its end is watched for."""
-        directory = replica.directory
-        if directory.exit is not None:
-            return directory.exit
-        record = directory.process
-        if record is None:
-            return None
-        if replica.pidfd is None and replica.settling is None:
-            replica.pidfd = open_process(record.identity)
-            if replica.pidfd is not None and not self._closed:
-                asyncio.get_running_loop().add_reader(replica.pidfd, self._notice_end, replica, record)
-        if replica.pidfd is None or has_ended(replica.pidfd):
-            return await asyncio.shield(self._notice_end(replica, record))
-        return None
-
-    def _notice_end(self, replica: _Replica, record: ProcessRecord) -> asyncio.Task[Exit]:
-        """Its pidfd is readable, or there is none: settle it, once."""
-        if replica.pidfd is not None:
-            asyncio.get_running_loop().remove_reader(replica.pidfd)
-        if replica.settling is None:
-            replica.settling = asyncio.create_task(self._settle(replica, record))
-        return replica.settling
-
-    async def _settle(self, replica: _Replica, record: ProcessRecord) -> Exit:
-        try:
-            ended = await asyncio.to_thread(settle, replica.directory, record)
-        except EngineError as error:
-            _log.error("%s: how it ended cannot be read: %s", replica.id, error)
-            ended = Exit(cause=ExitCause.GONE, detail=error.message)
-        self._let_go(replica)
+    async def _on_end(self, replica: Replica, ended: Exit) -> None:
+        """The last lines are in the log before anybody hears of the end."""
+        await self._keeper.tell("drain", dir=str(replica.directory.path), final=True)
         self._publish(EngineEventKind.EXITED, replica.id, ended)
-        return ended
-
-    def _let_go(self, replica: _Replica) -> None:
-        if replica.pidfd is not None:
-            asyncio.get_running_loop().remove_reader(replica.pidfd)
-            os.close(replica.pidfd)
-            replica.pidfd = None
-
-    def _replica(self, path: Path) -> _Replica:
-        replica = self._replicas.get(path.name)
-        if replica is None:
-            replica = self._replicas[path.name] = _Replica(RunDirectory(path))
-        return replica
-
-    def _forget_others(self, project: str, kept: set[str]) -> None:
-        for replica in list(self._replicas.values()):
-            if replica.directory.path.parent.name == project and replica.id not in kept:
-                self._let_go(replica)
-                del self._replicas[replica.id]
-
-    async def _find(self, replica_id: str) -> _Replica | None:
-        """The replica of that id, wherever its project; None: there is none."""
-
-        def scan() -> Path | None:
-            paths = (project / replica_id for project in project_directories(self._root))
-            return next((path for path in paths if path.is_dir()), None)
-
-        path = await asyncio.to_thread(scan)
-        return None if path is None else self._replica(path)
-
-    async def _running(self, replica_id: str) -> tuple[_Replica, ProcessRecord] | None:
-        replica = await self._find(replica_id)
-        if replica is None or await self._refresh(replica) is not None:
-            return None
-        record = replica.directory.process
-        return None if record is None else (replica, record)
 
     def _publish(self, kind: EngineEventKind, replica_id: str, ended: Exit | None = None) -> None:
         self._broadcast.publish(EngineEvent(kind=kind, replica_id=replica_id, exit=ended))
@@ -193,58 +99,41 @@ class ProcessEngine(Engine):
 
     async def start(self, replica: ReplicaSpec) -> None:
         async with self._locks[replica.id]:
-            known = await self._find(replica.id)
+            known = await self._replicas.find(replica.id)
             if known is None:
-                known = self._replica(await asyncio.to_thread(self._intend, replica))
+                known = self._replicas.at(await asyncio.to_thread(self._intend, replica))
             if known.directory.process is None:
                 await asyncio.to_thread(self._planner.make_groups, replica, known.directory.path)
                 await self._launch(known)
-            if await self._refresh(known) is None:
+            if await self._replicas.refresh(known) is None:
                 await self._after_start(known)
 
     def _intend(self, spec: ReplicaSpec) -> Path:
         """Write what is to be started; ports are chosen under a lock that all engines of this home share."""
-        path = self._root / spec.project / spec.id
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._replicas.root / spec.project / spec.id
+        self._replicas.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            with open(self._root / "ports.lock", "wb") as lock:
+            with open(self._replicas.root / "ports.lock", "wb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                launch = self._planner.plan(spec, path, self._taken())
+                launch = self._planner.plan(spec, path, self._replicas.ports())
                 RunDirectory.create(path, spec, launch)
         except OSError as error:
             raise EngineUnavailableError(f"{spec.id}: {path} cannot be made: {error}") from error
         return path
 
-    def _taken(self) -> set[int]:
-        taken: set[int] = set()
-        for project in project_directories(self._root):
-            for path in replica_directories(project):
-                known = self._replicas.get(path.name)
-                directory = known.directory if known is not None else RunDirectory(path)
-                taken |= {directory.launch.port, *directory.launch.ports.values()}
-        return taken
-
-    async def _launch(self, replica: _Replica) -> None:
+    async def _launch(self, replica: Replica) -> None:
         answer = await self._keeper.request("launch", **launch_fields(replica.directory))
         if "stage" not in answer:
             if replica.directory.process is None:
                 raise EngineUnavailableError(f"{replica.id}: the keeper could not start it")
         elif (answer["stage"], answer["errno"]) != ("record", errno.EEXIST):
             error = failure_of(replica.directory, answer["stage"], answer["errno"])
-            await asyncio.to_thread(self._undo, replica)
+            await asyncio.to_thread(_undo, replica)
+            self._replicas.forget(replica)
             raise error
         self._publish(EngineEventKind.STARTED, replica.id)
 
-    def _undo(self, replica: _Replica) -> None:
-        """Take back a start that failed before its command took over: nothing of it stays."""
-        record, launch = replica.directory.process, replica.directory.launch
-        self._replicas.pop(replica.id, None)
-        if record is not None:
-            release_guard(record)
-        replica.directory.delete()
-        cgroups.remove(launch.cgroups)
-
-    async def _after_start(self, replica: _Replica) -> None:
+    async def _after_start(self, replica: Replica) -> None:
         hooks = replica.directory.spec.revision.service.post_start
         if not hooks or replica.directory.has(STARTED):
             return
@@ -262,14 +151,14 @@ class ProcessEngine(Engine):
 
     async def signal(self, replica_id: str, signal: str) -> None:
         number = _signal_number(signal)
-        running = await self._running(replica_id)
+        running = await self._replicas.running(replica_id)
         if running is not None and running[0].pidfd is not None:
             if number in (signals.SIGKILL, signals.SIGTERM, signals.SIGINT, signals.SIGQUIT):
-                running[0].directory.mark(STOPPING)
+                running[0].directory.mark(SIGNALLED)
             _send(running[0].pidfd, number)
 
     async def stop(self, replica_id: str, grace_s: float, signal: str | None = None) -> None:
-        running = await self._running(replica_id)
+        running = await self._replicas.running(replica_id)
         if running is None:
             return
         replica, _ = running
@@ -277,7 +166,7 @@ class ProcessEngine(Engine):
             await self._before_stop(replica, grace_s)
         await self._end(replica, grace_s, signal)
 
-    async def _before_stop(self, replica: _Replica, grace_s: float) -> None:
+    async def _before_stop(self, replica: Replica, grace_s: float) -> None:
         """Hooks have the grace period, all together; a failing one is said and does not hold up the stop."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace_s
@@ -286,7 +175,7 @@ class ProcessEngine(Engine):
             if result.status != 0:
                 _log.warning("%s: pre_stop hook %s: %s", replica.id, " ".join(hook.command), _outcome(result))
 
-    async def _end(self, replica: _Replica, grace_s: float, signal: str | None) -> None:
+    async def _end(self, replica: Replica, grace_s: float, signal: str | None) -> None:
         record = replica.directory.process
         if record is None:
             return
@@ -296,47 +185,23 @@ class ProcessEngine(Engine):
             _send_group(record.pid, number)
             # A stopped process (SIGSTOP) would sleep through its grace period.
             _send_group(record.pid, signals.SIGCONT)
-            if await self._wait_end(replica, record, grace_s):
+            if await self._replicas.wait_end(replica, grace_s):
                 return
         await asyncio.to_thread(kill_all, record, replica.directory.launch, held=replica.pidfd is not None)
-        if not await self._wait_end(replica, record, DEATH_TIMEOUT_S):
+        if not await self._replicas.wait_end(replica, DEATH_TIMEOUT_S):
             raise EngineError(f"{replica.id}: process {record.pid} does not die of SIGKILL", hint="see `dmesg`")
-
-    async def _wait_end(self, replica: _Replica, record: ProcessRecord, timeout_s: float) -> bool:
-        """True once it has ended and that has been written down."""
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        stream = self._broadcast.subscribe()
-
-        async def follow() -> None:
-            async for event in stream:
-                if event.kind is EngineEventKind.EXITED and event.replica_id == replica.id:
-                    ended.set()
-                    return
-
-        following = loop.create_task(follow())
-        try:
-            if await self._refresh(replica) is not None:
-                return True
-            async with asyncio.timeout(timeout_s):
-                await ended.wait()
-        except TimeoutError:
-            return False
-        finally:
-            following.cancel()
-        return True
 
     async def remove(self, replica_id: str) -> None:
         async with self._locks[replica_id]:
-            replica = await self._find(replica_id)
+            replica = await self._replicas.find(replica_id)
             if replica is None:
                 return
-            ended = await self._refresh(replica)
+            ended = await self._replicas.refresh(replica)
             record = replica.directory.process
             if ended is None and record is not None:
                 raise EngineError(f"{replica_id} still runs", hint="stop it first")
-            await asyncio.to_thread(self._undo, replica)
-            self._let_go(replica)
+            await asyncio.to_thread(_undo, replica)
+            self._replicas.forget(replica)
         self._locks.pop(replica_id, None)
         self._publish(EngineEventKind.CHANGED, replica_id)
 
@@ -348,30 +213,30 @@ class ProcessEngine(Engine):
     async def stats(self, replica_ids: Sequence[str]) -> Mapping[str, ReplicaStats]:
         running = {}
         for replica_id in replica_ids:
-            found = await self._running(replica_id)
+            found = await self._replicas.running(replica_id)
             if found is not None:
                 running[replica_id] = (found[1], found[0].directory.launch)
         return await asyncio.to_thread(usage, running)
 
     async def logs(self, replica_id: str, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[LogLine]:
-        replica = await self._find(replica_id)
+        replica = await self._replicas.find(replica_id)
         if replica is None:
             return
         if replica.directory.process is not None:
-            await self._keeper.request("drain", dir=str(replica.directory.path))
+            await self._keeper.tell("drain", dir=str(replica.directory.path), final=False)
         async for line in read_log(replica_id, replica.directory.log_path, follow=follow, tail=tail):
             yield line
 
     async def run(self, replica_id: str, argv: Sequence[str], timeout_s: float) -> CommandResult:
-        running = await self._running(replica_id)
+        running = await self._replicas.running(replica_id)
         if running is None:
             raise EngineError(f"{replica_id} does not run")
         return await self._run(running[0], argv, timeout_s, None)
 
-    async def _run_hook(self, replica: _Replica, hook: Hook, timeout_s: float) -> CommandResult:
+    async def _run_hook(self, replica: Replica, hook: Hook, timeout_s: float) -> CommandResult:
         return await self._run(replica, hook.command, timeout_s, hook)
 
-    async def _run(self, replica: _Replica, argv: Sequence[str], timeout_s: float, hook: Hook | None) -> CommandResult:
+    async def _run(self, replica: Replica, argv: Sequence[str], timeout_s: float, hook: Hook | None) -> CommandResult:
         try:
             fields = await asyncio.to_thread(command_fields, replica.directory, argv, hook)
         except StartFailedError as error:
@@ -388,13 +253,7 @@ class ProcessEngine(Engine):
         )
 
     async def close(self) -> None:
-        self._closed = True
-        settling = [replica.settling for replica in self._replicas.values() if replica.settling is not None]
-        if settling:
-            await asyncio.wait(settling, timeout=DEATH_TIMEOUT_S)
-        for replica in self._replicas.values():
-            self._let_go(replica)
-        self._replicas.clear()
+        await self._replicas.close()
         self._broadcast.close()
         await self._keeper.close()
 
@@ -412,6 +271,15 @@ class ProcessEngine(Engine):
 
         await asyncio.to_thread(check)
         return project
+
+
+def _undo(replica: Replica) -> None:
+    """Take back a start that failed before its command took over: nothing of it stays."""
+    record, launch = replica.directory.process, replica.directory.launch
+    if record is not None:
+        release_guard(record)
+    replica.directory.delete()
+    cgroups.remove(launch.cgroups)
 
 
 def _observed(directory: RunDirectory, ended: Exit | None) -> ObservedReplica:

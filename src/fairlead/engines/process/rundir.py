@@ -5,7 +5,7 @@
       launch.json     the intent: ports, command, environment, cgroups; written before anything is started
       process.json    pid, start time, boot and guard; made by the replica itself, once, just before its command
       exit.json       how it ended; written once it has
-      stopping        the engine has asked it to end
+      stopping        the engine has asked it to end        signalled   or has sent a signal that ends
       started         its post_start hooks have run
       stdout, stderr  named pipes to the keeper        log, log.1 …  what came through them
       rotation        for the keeper: bytes a file, number of files
@@ -16,6 +16,7 @@ Files appear whole (written beside and renamed), the directory itself too.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -25,11 +26,13 @@ from typing import TypeVar
 
 import msgspec
 
-from fairlead.engines.process.procfs import Identity
+from fairlead.engines.process.procfs import Identity, boot_id
 from fairlead.errors import EngineError
 from fairlead.observed import Exit, ReplicaSpec
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,23 @@ class RunDirectory:
             os.mkfifo(making / name, 0o600)
         making.rename(path)
         return cls(path)
+
+    def is_wreck(self) -> bool:
+        """Whether its files cannot be read and nothing runs: what a loss of power may leave. It is deleted then."""
+        try:
+            return self.spec is None or self.launch is None
+        except EngineError as error:
+            if not self.exists():
+                return True
+            if (self.path / "process.json").exists() and self._lives():
+                raise
+            _log.warning("%s; nothing runs there, it is deleted", error)
+            self.delete()
+            return True
+
+    def _lives(self) -> bool:
+        record = self.process
+        return record is not None and record.boot_id == boot_id()
 
     def exists(self) -> bool:
         return self.path.is_dir()

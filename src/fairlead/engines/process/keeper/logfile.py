@@ -101,10 +101,14 @@ class Stream:
             self._take(data)
         return read_any
 
-    def close(self) -> None:
+    def flush(self) -> None:
+        """Write what has come without an end of line; nothing more is expected."""
         if self._partial:
             self.log.append(self.name, [self._partial])
             self._partial = b""
+
+    def close(self) -> None:
+        self.flush()
         os.close(self.fd)
 
     def _take(self, data: bytes) -> None:

@@ -168,8 +168,11 @@ class Keeper:
 
     def _on_drain(self, message: Message, answer: Callable[[Message], None]) -> None:
         for stream in list(self._streams.values()):
-            if stream.log is self._logs.get(message["dir"]) and _readable(stream.fd):
-                self._drain(stream)
+            if stream.log is self._logs.get(message["dir"]):
+                if _readable(stream.fd):
+                    self._drain(stream)
+                if message["final"] and not stream.ended:
+                    stream.flush()
         answer({})
 
     def _guard_ended(self, guard: int, pidfd: int, directory: str) -> None:
@@ -251,12 +254,12 @@ class Keeper:
 
     def _adopt_all(self) -> None:
         """Take up the logs of every replica that lives; they were another keeper's."""
-        for project in sorted(os.scandir(self._root), key=lambda entry: entry.name):
-            if project.is_dir():
-                for entry in os.scandir(project.path):
-                    if os.path.exists(f"{entry.path}/process.json") and not os.path.exists(f"{entry.path}/exit.json"):
-                        self._adopt(entry.path)
-                        self._notice_end(entry.path)
+        for directory in _living(self._root):
+            try:
+                self._adopt(directory)
+            except (OSError, ValueError):
+                continue  # Being removed at this moment.
+            self._notice_end(directory)
 
     def _adopt(self, directory: str) -> None:
         if directory in self._logs:
@@ -298,6 +301,19 @@ class Keeper:
         for fd in [fd for fd, moment in self._resting.items() if moment <= now]:
             del self._resting[fd]
             self._poll.register(fd, select.POLLIN)
+
+
+def _living(root: str) -> list[str]:
+    """The run directories of replicas that have been started and have not ended, as far as anybody wrote down."""
+    projects = [entry.path for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")]
+    return [
+        entry.path
+        for project in sorted(projects)
+        for entry in os.scandir(project)
+        if not entry.name.startswith(".")
+        and os.path.exists(f"{entry.path}/process.json")
+        and not os.path.exists(f"{entry.path}/exit.json")
+    ]
 
 
 def _kill_group(pid: int) -> None:
