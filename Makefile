@@ -60,10 +60,10 @@ check: $(READY) ## lint, format, types, layers; warnings are errors
 	@echo "All clean."
 
 demo: $(READY) ## the promise, watched: release, kill, scale and roll back under load (a minute)
-	@$(BIN)/python examples/quickstart/demo.py
+	@$(BIN)/python -m examples.quickstart.demo
 
 bench: $(READY) ## measure, and write benchmarks/README.md (some minutes; leave the machine alone meanwhile)
-	@$(BIN)/python benchmarks/run.py
+	@$(BIN)/python -m benchmarks.run
 
 simulate: $(READY) ## the seeded simulation (SEEDS=1000)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)

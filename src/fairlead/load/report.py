@@ -50,23 +50,31 @@ class FailureKind(StrEnum):
 
 
 class Fault(Exception):
-    """Raised where something goes wrong, turned into a :class:`Failure` by whoever knows when and for what."""
+    """Raised where something goes wrong, turned into a :class:`Failure` by whoever knows when and for what.
 
-    def __init__(self, kind: FailureKind, cause: str) -> None:
+    ``replica``: who had answered so far, where that is known.
+    """
+
+    def __init__(self, kind: FailureKind, cause: str, replica: str = "") -> None:
         super().__init__(f"{kind}: {cause}")
         self.kind = kind
         self.cause = cause
+        self.replica = replica
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """``at_s``: seconds since the epoch, when it was seen; ``after_s``: how long after it was sent."""
+    """``at_s``: seconds since the epoch, when it was seen; ``after_s``: how long after it was sent.
+
+    ``replica``: for a stream, the one it was open to.
+    """
 
     at_s: float
     after_s: float
     request: Kind
     kind: FailureKind
     cause: str
+    replica: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -75,6 +83,7 @@ class Failure:
             "request": self.request.value,
             "kind": self.kind.value,
             "cause": self.cause,
+            "replica": self.replica,
         }
 
     @classmethod
@@ -85,6 +94,7 @@ class Failure:
             request=Kind(value["request"]),
             kind=FailureKind(value["kind"]),
             cause=value["cause"],
+            replica=value["replica"],
         )
 
     def __str__(self) -> str:

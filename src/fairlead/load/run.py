@@ -79,7 +79,7 @@ class _Run:
         self._report.lateness.add(late_s * 1000.0)
         if len(self._tasks) >= self._plan.max_in_flight:
             self._report.kinds[kind].sent += 1
-            self._fail(kind, FailureKind.SATURATED, f"{len(self._tasks)} requests are open", 0.0)
+            self._fail(kind, Fault(FailureKind.SATURATED, f"{len(self._tasks)} requests are open"), 0.0)
             return
         nonce = self._nonce()
         self._begin(self._count(kind, self._requests.once(kind, nonce)))
@@ -98,14 +98,22 @@ class _Run:
         try:
             await attempt
         except Fault as fault:
-            self._fail(kind, fault.kind, fault.cause, time.monotonic() - started_s)
+            self._fail(kind, fault, time.monotonic() - started_s)
         except Exception as error:
-            self._fail(kind, FailureKind.CLIENT, repr(error), time.monotonic() - started_s)
+            self._fail(kind, Fault(FailureKind.CLIENT, repr(error)), time.monotonic() - started_s)
         else:
             tally.ok += 1
 
-    def _fail(self, kind: Kind, failure: FailureKind, cause: str, after_s: float) -> None:
-        self._report.fail(Failure(at_s=time.time(), after_s=after_s, request=kind, kind=failure, cause=cause))
+    def _fail(self, kind: Kind, fault: Fault, after_s: float) -> None:
+        failure = Failure(
+            at_s=time.time(),
+            after_s=after_s,
+            request=kind,
+            kind=fault.kind,
+            cause=fault.cause,
+            replica=fault.replica,
+        )
+        self._report.fail(failure)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -129,7 +137,7 @@ class _Run:
             lambda path: list(audit(path, self._id, acknowledged)), self._plan.journal
         ):
             self._report.kinds[Kind.POST].ok -= 1
-            self._fail(Kind.POST, fault.kind, fault.cause, 0.0)
+            self._fail(Kind.POST, fault, 0.0)
 
     def _nonce(self) -> str:
         return f"{self._id}-{next(self._numbers)}"

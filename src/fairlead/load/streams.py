@@ -56,6 +56,9 @@ class Streams:
                 if listening.done():
                     raise Fault(FailureKind.NONCE, f"a message nobody asked for: {listening.result()[:80]!r}")
             socket.say_goodbye()
+        except Fault as fault:
+            fault.replica = identity[1] if identity else ""
+            raise
         finally:
             listening.cancel()
             await asyncio.wait({listening})
@@ -67,12 +70,16 @@ class Streams:
             head = await connection.head()
         identity = checks.check_head(self.plan, head, nonce)
         number = 0
-        async with aclosing(_events(connection.body(head))) as events:
-            while not self._is_over(deadline_s):
-                data = await self._next(events, number)
-                checks.check_message(self.plan, data, {"n": number, "nonce": nonce}, identity)
-                self.report.kinds[Kind.EVENTS].messages += 1
-                number += 1
+        try:
+            async with aclosing(_events(connection.body(head))) as events:
+                while not self._is_over(deadline_s):
+                    data = await self._next(events, number)
+                    checks.check_message(self.plan, data, {"n": number, "nonce": nonce}, identity)
+                    self.report.kinds[Kind.EVENTS].messages += 1
+                    number += 1
+        except Fault as fault:
+            fault.replica = identity[1]
+            raise
 
     async def _next(self, events: AsyncIterator[bytes], number: int) -> bytes:
         try:

@@ -300,6 +300,9 @@ async def wrong_key(exchange: Exchange) -> None:
     exchange.upgrade()
 
 
+ANSWERED_ONCE = (close_frame, abrupt_end, abrupt_reset, unasked, changed_version)
+
+
 @pytest.mark.parametrize(
     ("behaviour", "expected", "cause"),
     [
@@ -324,6 +327,7 @@ async def test_a_websocket_that_goes_wrong_is_reported(behaviour: Behaviour, exp
         )
     assert kinds(report) == {expected}
     assert cause.lower() in report.failures[0].cause.lower()
+    assert report.failures[0].replica == ("r1" if behaviour in ANSWERED_ONCE else "")
 
 
 async def test_a_websocket_that_reaches_its_own_deadline_is_fine() -> None:
