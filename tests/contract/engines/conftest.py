@@ -8,8 +8,10 @@ import pytest
 from fairlead.engines.base import Engine
 from tests.contract.engines.harness import HARNESSES, EngineHarness
 
+MARKS = {"docker": (pytest.mark.docker,)}
 
-@pytest.fixture(params=sorted(HARNESSES))
+
+@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, ())) for name in sorted(HARNESSES)])
 async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EngineHarness]:
     made = HARNESSES[request.param](tmp_path)
     try:

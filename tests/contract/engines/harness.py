@@ -149,7 +149,17 @@ class ProcessHarness(EngineHarness):
         assert processes_of(self.home) == []
 
 
-HARNESSES: dict[str, Callable[[Path], EngineHarness]] = {"memory": MemoryHarness, "process": ProcessHarness}
+def _docker(directory: Path) -> EngineHarness:
+    from tests.contract.engines.docker_harness import DockerHarness
+
+    return DockerHarness(directory)
+
+
+HARNESSES: dict[str, Callable[[Path], EngineHarness]] = {
+    "docker": _docker,
+    "memory": MemoryHarness,
+    "process": ProcessHarness,
+}
 
 
 async def quit_keeper(home: Path) -> None:

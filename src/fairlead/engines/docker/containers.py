@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from fairlead.docker_api.client import Client
-from fairlead.engines.docker.labels import PROJECT, REPLICA, SCOPE
+from fairlead.docker_api.scope import SCOPE
+from fairlead.engines.docker.labels import PROJECT, REPLICA
 
 Listed = dict[str, Any]
 

@@ -7,7 +7,6 @@ the work.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -15,13 +14,14 @@ from weakref import WeakValueDictionary
 from fairlead.capabilities import EngineCapabilities
 from fairlead.docker_api.client import ApiError, Client, translated
 from fairlead.docker_api.endpoint import Endpoint, endpoint_of
+from fairlead.docker_api.scope import scope_of
 from fairlead.engines.base import CommandResult, Engine, EngineEvent, LogLine, ReplicaStats, Report
-from fairlead.engines.docker import resources
 from fairlead.engines.docker.capabilities import capabilities
 from fairlead.engines.docker.containers import container_of
 from fairlead.engines.docker.observe import Observer
 from fairlead.engines.docker.output import log_lines, run_in
 from fairlead.engines.docker.project import Preparation
+from fairlead.engines.docker.resources import ProjectResources
 from fairlead.engines.docker.start import Starter
 from fairlead.engines.docker.stop import Stopper
 from fairlead.engines.docker.usage import Usage
@@ -39,23 +39,19 @@ def create(home: Path, environ: Mapping[str, str]) -> DockerEngine:
     return DockerEngine(endpoint_of(environ), scope_of(home), environ)
 
 
-def scope_of(home: Path) -> str:
-    """What tells apart the containers of several Fairlead homes on one daemon."""
-    return hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:12]
-
-
 class DockerEngine(Engine):
     """See :class:`fairlead.engines.base.Engine` for what each method promises."""
 
     def __init__(self, endpoint: Endpoint, scope: str, environ: Mapping[str, str]) -> None:
         self.client = Client(endpoint)
         self.scope = scope
+        self._resources = ProjectResources(self.client)
         self._observer = Observer(self.client, scope)
-        self._starter = Starter(self.client, scope, environ)
-        self._stopper = Stopper(self.client, scope)
+        self._starter = Starter(self.client, scope, self._resources, environ)
+        self._stopper = Stopper(self.client, scope, self._observer)
         self._usage = Usage(self.client, scope)
-        self._preparation = Preparation(self.client, environ)
-        self._watches: list[Watch] = []
+        self._preparation = Preparation(self.client, self._resources, environ)
+        self._watch = Watch(self.client, scope, self._observer)
         self._closed = False
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -73,6 +69,7 @@ class DockerEngine(Engine):
 
     @translated
     async def start(self, replica: ReplicaSpec) -> None:
+        await self._watch.listening()
         async with self._lock(replica.id):
             await self._starter.start(replica)
 
@@ -89,14 +86,8 @@ class DockerEngine(Engine):
         async with self._lock(replica_id):
             await self._stopper.remove(replica_id)
 
-    async def events(self) -> AsyncIterator[EngineEvent]:
-        watch = Watch(self.client, self.scope, self._changed)
-        self._watches.append(watch)
-        try:
-            async for event in watch.events():
-                yield event
-        finally:
-            self._watches.remove(watch)
+    def events(self) -> AsyncIterator[EngineEvent]:
+        return self._watch.subscribe()
 
     @translated
     async def stats(self, replica_ids: Sequence[str]) -> Mapping[str, ReplicaStats]:
@@ -125,8 +116,7 @@ class DockerEngine(Engine):
 
     async def close(self) -> None:
         self._closed = True
-        for watch in self._watches:
-            watch.close()
+        await self._watch.close()
         await self.client.close()
 
     @translated
@@ -139,15 +129,9 @@ class DockerEngine(Engine):
 
     @translated
     async def cleanup(self, project: str, *, volumes: bool) -> None:
-        await resources.remove_networks(self.client, project)
+        await self._resources.remove_networks(project)
         if volumes:
-            await resources.remove_volumes(self.client, project)
+            await self._resources.remove_volumes(project)
 
     def _lock(self, replica_id: str) -> asyncio.Lock:
         return self._locks.setdefault(replica_id, asyncio.Lock())
-
-    def _changed(self, container_id: str | None) -> None:
-        if container_id is None:
-            self._observer.changed_everywhere()
-        else:
-            self._observer.changed(container_id)

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fairlead.docker_api.scope import SCOPE
 from fairlead.observed import ReplicaSpec
 from fairlead.spec.model import Hook
 
 REPLICA = "fairlead.replica"
-SCOPE = "fairlead.scope"
 PROJECT = "fairlead.project"
 SERVICE = "fairlead.service"
 REVISION = "fairlead.revision"
@@ -22,7 +22,6 @@ SLOT = "fairlead.slot"
 GENERATION = "fairlead.generation"
 PORTS = "fairlead.ports"
 PRE_STOP = "fairlead.pre-stop"
-ROLE = "fairlead.role"
 
 COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_NETWORK = "com.docker.compose.network"

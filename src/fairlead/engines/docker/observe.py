@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from fairlead.docker_api.client import ApiError, Client
+from fairlead.docker_api.scope import SCOPE
 from fairlead.engines.docker.containers import all_of
-from fairlead.engines.docker.labels import PROJECT, SCOPE, Identity, identity_of
+from fairlead.engines.docker.labels import PROJECT, Identity, identity_of
 from fairlead.observed import Exit, ExitCause, Health, ObservedReplica, ReplicaState
 from fairlead.routing import Address
 
@@ -35,13 +36,14 @@ class Observer:
         self._client = client
         self._scope = scope
         self._seen: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._asked: set[str] = set()
 
     async def observe(self, project: str) -> tuple[ObservedReplica, ...]:
         listed = await all_of(self._client, self._scope, project)
         details = await asyncio.gather(*(self._inspect(container) for container in listed))
         self._forget({str(container["Id"]) for container in listed}, project)
         replicas = [
-            _replica(identity, detail)
+            _replica(identity, detail, asked=self.was_asked(str(detail["Id"])))
             for detail in details
             if detail is not None and (identity := identity_of(detail["Config"]["Labels"]))
         ]
@@ -50,6 +52,13 @@ class Observer:
     async def projects(self) -> tuple[str, ...]:
         listed = await all_of(self._client, self._scope)
         return tuple(sorted({str(container["Labels"][PROJECT]) for container in listed}))
+
+    def asked_to_end(self, container_id: str) -> None:
+        """Fairlead ends this container itself: its signal is no kill from outside."""
+        self._asked.add(container_id)
+
+    def was_asked(self, container_id: str) -> bool:
+        return container_id in self._asked
 
     def changed(self, container_id: str) -> None:
         """Something happened to this container: look again next time."""
@@ -78,6 +87,7 @@ class Observer:
         for container_id, (_, detail) in list(self._seen.items()):
             if container_id not in alive and detail["Config"]["Labels"].get(PROJECT) == project:
                 del self._seen[container_id]
+                self._asked.discard(container_id)
 
 
 def _mark(listed: Mapping[str, Any]) -> str:
@@ -89,7 +99,7 @@ def _mark(listed: Mapping[str, Any]) -> str:
     return f"{listed['State']} {health} {addresses}"
 
 
-def _replica(identity: Identity, detail: Mapping[str, Any]) -> ObservedReplica:
+def _replica(identity: Identity, detail: Mapping[str, Any], *, asked: bool) -> ObservedReplica:
     state = _STATES.get(str(detail["State"]["Status"]), ReplicaState.EXITED)
     return ObservedReplica(
         id=identity.id,
@@ -100,25 +110,26 @@ def _replica(identity: Identity, detail: Mapping[str, Any]) -> ObservedReplica:
         generation=identity.generation,
         state=state,
         addresses=_addresses(identity, detail) if state is ReplicaState.RUNNING else {},
-        exit=exit_of(detail["State"]) if state is ReplicaState.EXITED else None,
+        exit=exit_of(detail["State"], asked=asked) if state is ReplicaState.EXITED else None,
         native_id=str(detail["Id"]),
         started_at_s=seconds_of(detail["State"].get("StartedAt")),
         native_health=_native_health(detail["State"]) if state is ReplicaState.RUNNING else None,
     )
 
 
-def exit_of(state: Mapping[str, Any]) -> Exit:
+def exit_of(state: Mapping[str, Any], *, asked: bool) -> Exit:
     """How a container ended, from its state."""
     code = int(state.get("ExitCode") or 0)
-    return exit_from(code, oom=bool(state.get("OOMKilled")), detail=str(state.get("Error") or ""))
+    return exit_from(code, oom=bool(state.get("OOMKilled")), asked=asked, detail=str(state.get("Error") or ""))
 
 
-def exit_from(code: int, *, oom: bool, detail: str = "") -> Exit:
-    """Docker reports a signal as 128 plus its number, as a shell does."""
-    if oom and code != 0:
+def exit_from(code: int, *, oom: bool, asked: bool, detail: str = "") -> Exit:
+    """Docker reports a signal as 128 plus its number, as a shell does. ``asked``: we sent it."""
+    if oom and not asked and code == SIGNALLED + 9:
         return Exit(cause=ExitCause.OOM, code=-9, detail=detail)
     if SIGNALLED < code <= SIGNALLED + MOST_SIGNAL:
-        return Exit(cause=ExitCause.KILLED, code=SIGNALLED - code, detail=detail)
+        cause = ExitCause.EXITED if asked else ExitCause.KILLED
+        return Exit(cause=cause, code=SIGNALLED - code, detail=detail)
     return Exit(cause=ExitCause.EXITED, code=code, detail=detail)
 
 

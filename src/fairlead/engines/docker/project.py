@@ -16,7 +16,7 @@ from fairlead.docker_api.build import build_image
 from fairlead.docker_api.client import ApiError, Client, Report
 from fairlead.engines.docker.files import content_of
 from fairlead.engines.docker.names import DEFAULT_NETWORK
-from fairlead.engines.docker.resources import ensure_networks, ensure_volumes
+from fairlead.engines.docker.resources import ProjectResources
 from fairlead.errors import StartFailedError
 from fairlead.spec.model import Project, Service
 
@@ -27,8 +27,9 @@ DIGEST_KEY = "x-fairlead-digest"
 
 
 class Preparation:
-    def __init__(self, client: Client, environ: Mapping[str, str]) -> None:
+    def __init__(self, client: Client, resources: ProjectResources, environ: Mapping[str, str]) -> None:
         self._client = client
+        self._project_resources = resources
         self._environ = environ
 
     async def resolve(self, project: Project) -> Project:
@@ -132,8 +133,8 @@ class Preparation:
                 networks |= set(service.networks or (DEFAULT_NETWORK,))
             volumes |= {mount.source for mount in service.volumes if mount.type == "volume" and mount.source}
         resources = {"networks": project.networks, "volumes": project.volumes}
-        await ensure_networks(self._client, project.name, sorted(networks), resources)
-        await ensure_volumes(self._client, project.name, sorted(volumes), resources)
+        await self._project_resources.ensure_networks(project.name, sorted(networks), resources)
+        await self._project_resources.ensure_volumes(project.name, sorted(volumes), resources)
 
 
 def built_name(project: str, service: Service) -> str:

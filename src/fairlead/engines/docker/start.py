@@ -18,7 +18,7 @@ from fairlead.engines.docker.files import InjectedFile, archive_of, folders_of, 
 from fairlead.engines.docker.labels import SERVICE
 from fairlead.engines.docker.mounts import named_volumes
 from fairlead.engines.docker.output import run_in
-from fairlead.engines.docker.resources import ensure_networks, ensure_volumes
+from fairlead.engines.docker.resources import ProjectResources
 from fairlead.errors import EngineError, StartFailedError
 from fairlead.observed import ReplicaSpec
 
@@ -33,9 +33,10 @@ _PASSING = ("no space left", "resource temporarily unavailable", "cannot allocat
 class Starter:
     """Starts replicas on one daemon. ``environ`` is where secrets of the kind `environment` come from."""
 
-    def __init__(self, client: Client, scope: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, client: Client, scope: str, resources: ProjectResources, environ: Mapping[str, str]) -> None:
         self._client = client
         self._scope = scope
+        self._resources = resources
         self._environ = environ
 
     async def start(self, replica: ReplicaSpec) -> None:
@@ -44,16 +45,24 @@ class Starter:
             if existing["State"] != "created":
                 return
             await self._discard(str(existing["Id"]))
-        await self._ensure_resources(replica)
         files = injected_files(replica.revision, self._environ)
+        try:
+            await self._start_new(replica, files)
+        except _NetworkGoneError:
+            await self._start_new(replica, files)
+
+    async def _start_new(self, replica: ReplicaSpec, files: tuple[InjectedFile, ...]) -> None:
+        await self._ensure_resources(replica)
         container_id = await self._create(replica, files)
         try:
             await self._attach(container_id, replica)
             await self._fill(container_id, replica, files)
             await self._run(container_id, replica)
-        except (ApiError, EngineError) as error:
+        except BaseException as error:
             await self._discard(container_id)
-            raise _explained(replica, error) from error
+            if isinstance(error, ApiError):
+                raise _explained(replica, error) from error
+            raise
 
     async def _ensure_resources(self, replica: ReplicaSpec) -> None:
         revision, api = replica.revision, await self._client.api_version()
@@ -69,8 +78,8 @@ class Starter:
             report=_silent,
         )
         keys = [attachment.key for attachment in attachments_of(revision, replica.project, api)]
-        await ensure_networks(self._client, replica.project, keys, revision.resources)
-        await ensure_volumes(self._client, replica.project, named_volumes(revision), revision.resources)
+        await self._resources.ensure_networks(replica.project, keys, revision.resources)
+        await self._resources.ensure_volumes(replica.project, named_volumes(revision), revision.resources)
 
     async def _create(self, replica: ReplicaSpec, files: tuple[InjectedFile, ...]) -> str:
         api, service = await self._client.api_version(), replica.revision.service
@@ -84,13 +93,18 @@ class Starter:
         )
         body["HostConfig"] |= await self._shared_namespaces(replica)
         name, platform = container_name(replica.id), service.platform
-        try:
-            created = await self._client.post(
-                "/containers/create", body, name=name, platform=platform, timeout_s=CREATE_TIMEOUT_S
-            )
-        except ApiError as error:
-            raise _explained(replica, error) from error
-        return str(created["Id"])
+        for candidate in (name, f"{name}-{self._scope}"):
+            try:
+                created = await self._client.post(
+                    "/containers/create", body, name=candidate, platform=platform, timeout_s=CREATE_TIMEOUT_S
+                )
+            except ApiError as error:
+                # The name is a courtesy: where a stranger has it, ours is longer. Identity is on the labels.
+                if error.status == 409 and "is already in use" in error.message and candidate == name:
+                    continue
+                raise _explained(replica, error) from error
+            return str(created["Id"])
+        raise AssertionError("one of the names was tried last")
 
     async def _network_mode(self, replica: ReplicaSpec) -> str | None:
         return await self._resolved(replica, replica.revision.service.network_mode)
@@ -160,16 +174,19 @@ class Starter:
                 raise
 
 
-def _explained(replica: ReplicaSpec, error: ApiError | EngineError) -> EngineError:
+class _NetworkGoneError(EngineError):
+    """A network was removed after it had been seen; it is made again."""
+
+
+def _explained(replica: ReplicaSpec, error: ApiError) -> EngineError:
     """What went wrong, as something to try again or as something to change in the file."""
-    if isinstance(error, EngineError):
-        return error
     text = error.message
-    if error.status == 409 and "is already in use" in text:
-        return StartFailedError(
-            f"the name {container_name(replica.id)!r} belongs to a container that this Fairlead did not make",
-            hint=f"see `docker ps -a --filter name={container_name(replica.id)}`; rename or remove it",
-        )
+    if "network" in text and ("not found" in text or "ambiguous" in text):
+        return _NetworkGoneError(f"{replica.id} could not be started: {text}")
+    if "executable file not found" in text:
+        service = replica.revision.service
+        command = " ".join((service.entrypoint or service.command or ())[:1])
+        return StartFailedError(f"{service.name}: command not found: {command}", hint=_hint(text))
     if any(words in text.lower() for words in _PASSING):
         return EngineError(f"{replica.id} could not be started: {text}")
     return StartFailedError(f"{replica.id} cannot be started: {text}", hint=_hint(text))

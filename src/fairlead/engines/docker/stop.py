@@ -13,6 +13,7 @@ from typing import Any
 from fairlead.docker_api.client import ApiError, Client
 from fairlead.engines.docker.containers import container_of
 from fairlead.engines.docker.labels import pre_stop_of
+from fairlead.engines.docker.observe import Observer
 from fairlead.engines.docker.output import run_in
 from fairlead.errors import EngineError
 
@@ -22,9 +23,10 @@ _ALIVE = ("running", "paused", "restarting")
 
 
 class Stopper:
-    def __init__(self, client: Client, scope: str) -> None:
+    def __init__(self, client: Client, scope: str, observer: Observer) -> None:
         self._client = client
         self._scope = scope
+        self._observer = observer
 
     async def signal(self, replica_id: str, signal: str) -> None:
         container = await container_of(self._client, self._scope, replica_id)
@@ -36,6 +38,7 @@ class Stopper:
         if container is None or container["State"] not in _ALIVE:
             return
         container_id = str(container["Id"])
+        self._observer.asked_to_end(container_id)
         ended = asyncio.ensure_future(self._ended(container_id))
         try:
             await self._end(container_id, container, grace_s, signal, ended)

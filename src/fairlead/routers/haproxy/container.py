@@ -207,7 +207,7 @@ class ContainerLauncher:
         return bool(same and info.get("KernelVersion") == platform.release())
 
     async def _own_image(self) -> tuple[str, list[str]]:
-        binary = os.path.realpath(find_binary(self._binary))
+        binary = await asyncio.to_thread(os.path.realpath, find_binary(self._binary))
         libraries = await rootfs.libraries_of(binary)
         mark = await asyncio.to_thread(rootfs.fingerprint, binary, libraries)
         repository = "fairlead/haproxy"
