@@ -166,6 +166,9 @@ def _start_timeout(service: Service) -> float:
     options = service.options.probes
     if options.start_timeout_s is not None:
         return options.start_timeout_s
+    if options.startup is not None:
+        patience_s = options.startup.failure_threshold * options.startup.interval_s
+        return max(START_TIMEOUT_S, options.startup.initial_delay_s + patience_s)
     check = service.healthcheck or Healthcheck()
     if check.disable or not check.test:
         return START_TIMEOUT_S
