@@ -117,6 +117,9 @@ def _keys(project: Project, service: Service) -> set[str]:
     others = [name[len(service.name) + 1 :] for name in project.services if name.startswith(f"{service.name}.")]
     marked = {key for key in marked if not any(key == other or key.startswith(f"{other}.") for other in others)}
     keys = marked or set(_set_fields(service))
+    if set(service.networks) == {"default"} and not service.networks["default"]:
+        # What every service without `networks` has: the file need not have said it, and it asks for nothing.
+        keys -= {"networks", "networks.default"}
     return {key for key in keys if key and not (key.startswith("x-") and not key.startswith("x-fairlead"))}
 
 
