@@ -221,7 +221,7 @@ class _Connection(http.client.HTTPConnection):
                 f"the controller did not answer within {self._timeout_s:.0f} s",
                 hint="it may be stopped or overloaded; `fairlead controller status` shows its process",
             ) from error
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException) as error:
             raise ConnectionLostError(
                 "the connection to the controller was lost", hint="replicas and router go on without it"
             ) from error

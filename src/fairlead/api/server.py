@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -36,6 +37,7 @@ from fairlead.errors import FairleadError, NotFoundError, RefusedError, UsageErr
 
 LARGEST_BODY_BYTES = 32 * 2**20
 CLOSE_TIMEOUT_S = 3.0
+_TURNS_UNTIL_KNOWN = 4
 
 _RESOURCES = (
     controller,
@@ -83,9 +85,22 @@ async def listening(controls: Controls, socket_path: Path) -> AsyncIterator[None
         try:
             await runner.setup()
             await web.SockSite(runner, listener).start()
-            yield
+            try:
+                yield
+            finally:
+                await _accept_no_more(listener)
         finally:
             await runner.cleanup()
+
+
+async def _accept_no_more(listener: socket.socket) -> None:
+    """Take no new connection, and let those just taken become known to aiohttp, which closes what it knows.
+
+    A connection whose set-up meets a closed server is dropped by asyncio without being closed.
+    """
+    asyncio.get_running_loop().remove_reader(listener)
+    for _ in range(_TURNS_UNTIL_KNOWN):
+        await asyncio.sleep(0)
 
 
 async def serve(controls: Controls, socket_path: Path) -> None:

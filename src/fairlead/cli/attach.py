@@ -21,6 +21,7 @@ from fairlead.store.base import Event
 
 _TICK_S = 0.5
 _AGAIN_AFTER_S = 1.0
+_LOOK_INTERVAL_S = 2.0
 _TAIL_AGAIN = 100
 _PREFIX_TONES = (Tone.BUSY, Tone.GOOD, Tone.WARN, Tone.STRONG)
 
@@ -74,7 +75,12 @@ class Attachment:
                 feed.open("events", client.events(self._subject.project, after=self._after, follow=True))
             if self._subject.logs and self._subject.project:
                 feed.open("logs", self._logs(client))
+            next_look = time.monotonic() + _LOOK_INTERVAL_S
             while True:
+                if time.monotonic() >= next_look:
+                    if self._is_over(client):
+                        return True
+                    next_look = time.monotonic() + _LOOK_INTERVAL_S
                 match feed.next(_TICK_S):
                     case Event() as event:
                         self._after = max(self._after, event.id)
@@ -82,6 +88,8 @@ class Attachment:
                     case LogLine() as line:
                         self._print_log(line)
                     case Ended(error=None):
+                        # The stream has its own pace; to open it again at once could become a busy loop.
+                        time.sleep(_AGAIN_AFTER_S)
                         return self._is_over(client)
                     case Ended(error=NotFoundError()):
                         return True
@@ -99,10 +107,9 @@ class Attachment:
             self._show_log(line)
 
     def _is_over(self, client: Client) -> bool:
-        if self._subject.project is None or self._subject.project not in {found.name for found in client.projects()}:
-            return True
-        time.sleep(_AGAIN_AFTER_S)
-        return False
+        """Whether the project is gone."""
+        name = self._subject.project
+        return name is not None and name not in {status.name for status in client.projects()}
 
 
 class LogPrinter:

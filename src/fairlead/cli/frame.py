@@ -83,7 +83,7 @@ def _replica_line(row: ReplicaRow, scene: Scene, id_width: int, revision_width: 
         (row.id.ljust(id_width) + "  ", Tone.PLAIN),
         (row.state.ljust(_STATE_WIDTH) + "  ", tone),
         (row.revision.ljust(revision_width) + "  ", Tone.DIM),
-        (duration(scene.since_s.get(row.id, 0.0)).rjust(5), Tone.DIM),
+        ("" if row.state == "ready" else duration(scene.since_s.get(row.id, 0.0)).rjust(5), Tone.DIM),
         (_remark(row), Tone.DIM if row.state != "failed" else Tone.BAD),
     ]
 

@@ -40,7 +40,10 @@ class LiveView:
         self._operation = operation
         self._begun = time.monotonic()
         self._console = Console(file=sys.stdout, no_color=not coloured(sys.stdout), highlight=False, soft_wrap=False)
-        self._live = Live(console=self._console, auto_refresh=False, transient=False)
+        # Nothing else prints meanwhile; rich's stand-in for stdout would hide the terminal's encoding.
+        self._live = Live(
+            console=self._console, auto_refresh=False, transient=False, redirect_stdout=False, redirect_stderr=False
+        )
         self._status: ProjectStatus | None = None
         self._rows: Sequence[ReplicaRow] = ()
         self._states: dict[str, tuple[str, float]] = {}

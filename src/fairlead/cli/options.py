@@ -5,41 +5,63 @@ Called by `cli.verbs`; imports click alone, because it decides how fast a verb s
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 from click.shell_completion import CompletionItem
 
 from fairlead.errors import UsageError
 
+_COMPLETION_TIMEOUT_S = 0.5
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def project_option(function: Function) -> Function:
-    """``-p``: the project by its name."""
-    return click.option(
-        "-p", "--project-name", "project", metavar="NAME", help="The project; else the one of the Compose file here."
-    )(function)
-
-
-def file_option(function: Function) -> Function:
-    """``-f``: the Compose files."""
-    return click.option(
-        "-f",
-        "--file",
-        "files",
-        metavar="FILE",
-        multiple=True,
-        type=click.Path(),
-        help="A Compose file; may be given several times.",
-    )(function)
-
-
 def selection_options(function: Function) -> Function:
-    """``-p`` and ``-f``."""
-    return project_option(file_option(function))
+    """The options that say which project is meant, handed over as ``selection``.
+
+    Verbs that load the files take `cli.project_options` instead, which is slower to import.
+    """
+    return _selecting(function, "-f")
+
+
+def long_selection_options(function: Function) -> Function:
+    """The same for a verb whose ``-f`` means to follow."""
+    return _selecting(function)
+
+
+def _selecting(function: Function, *short: str) -> Function:
+    @functools.wraps(function)
+    def wrapped(
+        *args: Any,
+        project_name: str | None,
+        files: tuple[str, ...],
+        env_files: tuple[str, ...],
+        project_directory: str | None,
+        **rest: Any,
+    ) -> Any:
+        from fairlead.cli.selection import Selection
+
+        selection = Selection(project=project_name, files=files, env_files=env_files, directory=project_directory)
+        return function(*args, selection=selection, **rest)
+
+    options = (
+        click.option(
+            "-p", "--project-name", metavar="NAME", help="The project; else the one of the Compose file here."
+        ),
+        click.option(*short, "--file", "files", metavar="FILE", multiple=True, help="A Compose file. Repeatable."),
+        click.option(
+            "--env-file", "env_files", metavar="FILE", multiple=True, help="Variables instead of .env. Repeatable."
+        ),
+        click.option("--project-directory", metavar="DIR", help="The folder that paths count from."),
+    )
+    decorated: Any = wrapped
+    for option in reversed(options):
+        decorated = option(decorated)
+    return cast(Function, decorated)
 
 
 def json_option(function: Function) -> Function:
@@ -58,23 +80,30 @@ class Following:
 def following_options(function: Function) -> Function:
     """``--json``, ``--no-wait`` and ``--timeout``, handed over as ``following``."""
 
+    @functools.wraps(function)
     def wrapped(*args: Any, as_json: bool, no_wait: bool, timeout_s: float | None, **rest: Any) -> Any:
         return function(*args, following=Following(as_json, not no_wait, timeout_s), **rest)
 
-    wrapped.__name__ = function.__name__
-    wrapped.__doc__ = function.__doc__
-    wrapped.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+    decorated: Any
     decorated = click.option(
         "--timeout",
         "timeout_s",
-        type=click.FloatRange(min=0, min_open=True),
+        type=float,
+        callback=seconds,
         metavar="SECONDS",
         help="Stop waiting after that long; the release goes on.",
     )(wrapped)
     decorated = click.option("--no-wait", is_flag=True, help="Return at once and let it go on in the background.")(
         decorated
     )
-    return json_option(decorated)  # type: ignore[return-value]
+    return cast(Function, json_option(decorated))
+
+
+def seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """A callback for options that take a span of time: above 0 (``nan`` passes for a number, so it is said)."""
+    if value is not None and not value > 0:
+        raise click.BadParameter("it must be above 0", ctx=ctx, param=param)
+    return value
 
 
 def assignments(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -106,9 +135,15 @@ def counts(pairs: tuple[tuple[str, str], ...]) -> dict[str, int]:
 def complete_services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The services of the running project: asked of a controller that runs, never of one to be started."""
     try:
+        from fairlead.cli.selection import Selection
         from fairlead.cli.session import Session
 
-        names = Session(timeout_s=0.5).known_services(ctx.params.get("project"), ctx.params.get("files") or ())
+        selection = Selection(
+            project=ctx.params.get("project_name"),
+            files=tuple(ctx.params.get("files") or ()),
+            directory=ctx.params.get("project_directory"),
+        )
+        names = Session(timeout_s=_COMPLETION_TIMEOUT_S).known_services(selection)
     except Exception:
         # A completion that fails must not write into the line that is being typed.
         return []

@@ -1,7 +1,7 @@
 """Which project is meant, found out cheaply: an error in the file must not stop `ps` or `rollback`.
 
-Called by `cli.session`. The order is Compose's: ``-p``, ``COMPOSE_PROJECT_NAME`` (from the environment or
-``.env``), the file's ``name``, the folder's name.
+Called by `cli.session` and `cli.desired`. The order is Compose's: ``-p``, ``COMPOSE_PROJECT_NAME`` (from the
+environment or ``.env``), the file's ``name``, the folder's name.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fairlead.spec.environment import LoadOptions, find_sources, normalized_name
@@ -19,18 +20,41 @@ _NAME_LINE = re.compile(r"""^name:[ \t]+(?:"([^"\n]*)"|'([^'\n]*)'|([^\s#&*!|>%@
 _MOST_READ_BYTES = 4 * 2**20
 
 
-def project_name(explicit: str | None, files: Sequence[str]) -> str | None:
-    """The project's name; None where neither an option nor a file here says one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What the options say about the project that is meant."""
 
-    :raises SpecError: a file that was named does not exist, or ``.env`` is broken.
-    """
-    if explicit:
-        return explicit
-    options = LoadOptions(files=tuple(files), environment=dict(os.environ), cwd=str(Path.cwd()))
-    report = Report()
-    sources = find_sources(options, report)
+    project: str | None = None
+    files: tuple[str, ...] = ()
+    env_files: tuple[str, ...] = ()
+    directory: str | None = None
+
+    @property
+    def name(self) -> str | None:
+        """The project's name; None where neither an option nor a file here says one.
+
+        :raises SpecError: a file that was named does not exist, or ``.env`` is broken.
+        """
+        if self.project:
+            return self.project
+        return name_of(
+            LoadOptions(
+                files=self.files,
+                project_directory=self.directory,
+                env_files=self.env_files,
+                environment=dict(os.environ),
+                cwd=str(Path.cwd()),
+            )
+        )
+
+
+def name_of(options: LoadOptions) -> str | None:
+    """The name of the project that ``options`` select, without loading it."""
+    if options.project_name:
+        return options.project_name
+    sources = find_sources(options, Report())
     if sources is None:
-        return os.environ.get("COMPOSE_PROJECT_NAME") or None
+        return options.environment.get("COMPOSE_PROJECT_NAME") or None
     named = sources.environment.get("COMPOSE_PROJECT_NAME") or _written(sources.files, sources.environment)
     return named or normalized_name(Path(sources.working_dir).name) or None
 

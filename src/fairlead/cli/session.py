@@ -6,11 +6,11 @@ Called by every verb. Finding a project never starts a controller where there is
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from functools import cached_property
 
 from fairlead.api import unix
 from fairlead.api.client import CALL_TIMEOUT_S, Client
+from fairlead.cli.selection import Selection
 from fairlead.controller.controls import ReplicaRow
 from fairlead.errors import NotFoundError, UsageError
 from fairlead.settings import Settings
@@ -47,29 +47,24 @@ class Session:
             return client
         return self.started() if self.settings.database_path.exists() else None
 
-    def name_or_none(self, project: str | None, files: Sequence[str] = ()) -> str | None:
-        from fairlead.cli.selection import project_name
-
-        return project_name(project, files)
-
-    def name(self, project: str | None, files: Sequence[str] = ()) -> str:
+    def name(self, selection: Selection) -> str:
         """The project that is meant.
 
         :raises UsageError: nothing says it; the hint names the projects that run.
         """
-        if name := self.name_or_none(project, files):
+        if name := selection.name:
             return name
         raise UsageError(
             "which project? there is no Compose file here",
             hint=f"name the project with -p, or the file with -f; {self._running_projects(self.found())}",
         )
 
-    def of_project(self, project: str | None, files: Sequence[str] = ()) -> tuple[Client, str]:
+    def of_project(self, selection: Selection) -> tuple[Client, str]:
         """A client and the name of a project that the controller knows.
 
         :raises NotFoundError: it knows no such project; the hint names those that it does.
         """
-        name = self.name(project, files)
+        name = self.name(selection)
         client = self.found()
         if client is None or name not in {status.name for status in client.projects()}:
             raise NotFoundError(f"there is no project `{name}`", hint=self._running_projects(client))
@@ -93,9 +88,9 @@ class Session:
             hint=f"its services: {known}" if known else "nothing of it runs; `fairlead up -d` starts it",
         )
 
-    def known_services(self, project: str | None, files: Sequence[str]) -> list[str]:
+    def known_services(self, selection: Selection) -> list[str]:
         """The services of the project as a controller that runs knows them; empty where none does."""
-        client, name = self.running(), self.name_or_none(project, files)
+        client, name = self.running(), selection.name
         if client is None or name is None:
             return []
         return sorted(service.name for service in client.project(name).services)

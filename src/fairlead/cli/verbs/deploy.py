@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from fairlead.cli.options import (
@@ -11,6 +13,9 @@ from fairlead.cli.options import (
     following_options,
     selection_options,
 )
+
+if TYPE_CHECKING:
+    from fairlead.cli.selection import Selection
 
 
 @click.command(short_help="Release one service with another image or environment")
@@ -31,8 +36,7 @@ def command(
     service: str,
     image: str | None,
     environment: tuple[tuple[str, str], ...],
-    project: str | None,
-    files: tuple[str, ...],
+    selection: Selection,
     following: Following,
 ) -> None:
     """Release SERVICE with another image or environment, without editing the Compose file.
@@ -45,5 +49,5 @@ def command(
     if image is None and not environment:
         raise click.UsageError("nothing to change: give --image REF, --env NAME=VALUE or both")
     session = Session()
-    client, name = session.of_project(project, files)
+    client, name = session.of_project(selection)
     conclude(session, client.deploy(name, service, image, dict(environment)), following)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from fairlead.cli.options import Following, following_options, selection_options
+
+if TYPE_CHECKING:
+    from fairlead.cli.selection import Selection
 
 
 @click.command(short_help="Stop a project and remove its replicas")
@@ -14,7 +18,7 @@ from fairlead.cli.options import Following, following_options, selection_options
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before volumes are removed.")
 @selection_options
 @following_options
-def command(volumes: bool, yes: bool, project: str | None, files: tuple[str, ...], following: Following) -> None:
+def command(volumes: bool, yes: bool, selection: Selection, following: Following) -> None:
     """Stop a project: its published ports close, its replicas end and are removed.
 
     Volumes stay, unless --volumes is given.
@@ -23,7 +27,7 @@ def command(volumes: bool, yes: bool, project: str | None, files: tuple[str, ...
     from fairlead.cli.session import Session
 
     session = Session()
-    client, name = session.of_project(project, files)
+    client, name = session.of_project(selection)
     if volumes and not yes:
         _ask(name)
     conclude(session, client.down(name, volumes=volumes), following)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from fairlead.cli.options import json_option, selection_options
+from fairlead.cli.options import json_option, long_selection_options
+
+if TYPE_CHECKING:
+    from fairlead.cli.selection import Selection
 
 
 @click.command(short_help="Show what happened")
@@ -13,11 +18,9 @@ from fairlead.cli.options import json_option, selection_options
     "-n", "--tail", type=click.IntRange(min=0), metavar="N", default=100, show_default=True, help="The last N alone."
 )
 @click.option("-a", "--all", "everything", is_flag=True, help="Of all projects, not of the one here alone.")
-@selection_options
+@long_selection_options
 @json_option
-def command(
-    follow: bool, tail: int, everything: bool, project: str | None, files: tuple[str, ...], as_json: bool
-) -> None:
+def command(follow: bool, tail: int, everything: bool, selection: Selection, as_json: bool) -> None:
     """Show what happened in the project here; in all projects where there is no Compose file.
 
     With --json one object a line.
@@ -35,13 +38,15 @@ def command(
             say(event_line(event))
 
     session = Session()
-    name = None if everything else session.name_or_none(project, files)
+    name = None if everything else selection.name
     client = session.found()
     after = 0
     if client is not None:
-        for event in client.events(name, last=tail):
+        # With a tail of 0 the newest one still says after which to follow.
+        for event in client.events(name, last=max(tail, 1)):
             after = event.id
-            show(event)
+            if tail:
+                show(event)
     if follow:
         try:
             Attachment(session, Subject(project=name, after=after, logs=False), show_event=show).run()

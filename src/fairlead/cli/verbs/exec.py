@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from fairlead.cli.options import complete_services, json_option, selection_options
+from fairlead.cli.options import complete_services, json_option, seconds, selection_options
+
+if TYPE_CHECKING:
+    from fairlead.cli.selection import Selection
 
 
 @click.command(
@@ -15,7 +20,8 @@ from fairlead.cli.options import complete_services, json_option, selection_optio
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0, min_open=True, max=3600),
+    type=click.FloatRange(max=3600),
+    callback=seconds,
     default=60.0,
     show_default=True,
     metavar="SECONDS",
@@ -25,8 +31,7 @@ from fairlead.cli.options import complete_services, json_option, selection_optio
 @click.argument("target", metavar="SERVICE|REPLICA", shell_complete=complete_services)
 @click.argument("argv", nargs=-1, required=True, metavar="-- COMMAND...", type=click.UNPROCESSED)
 def command(
-    project: str | None,
-    files: tuple[str, ...],
+    selection: Selection,
     timeout_s: float,
     as_json: bool,
     target: str,
@@ -42,7 +47,7 @@ def command(
     from fairlead.errors import DeadlineError
 
     session = Session()
-    client, name = session.of_project(project, files)
+    client, name = session.of_project(selection)
     replica = session.replica(client, name, target)
     result = client.run(name, replica.id, argv[1:] if argv[0] == "--" else argv, timeout_s)
     if as_json:

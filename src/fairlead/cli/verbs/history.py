@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from fairlead.cli.options import json_option, selection_options
+
+if TYPE_CHECKING:
+    from fairlead.cli.selection import Selection
 
 
 @click.command(short_help="List the releases of a project")
 @selection_options
 @json_option
-def command(project: str | None, files: tuple[str, ...], as_json: bool) -> None:
+def command(selection: Selection, as_json: bool) -> None:
     """List the releases of a project, newest first; the one that serves is marked."""
     from fairlead.cli.output import Cell, duration, moment, print_json, print_table
     from fairlead.cli.paint import STATE_TONES, Tone, symbol
     from fairlead.cli.session import Session
 
-    client, name = Session().of_project(project, files)
+    client, name = Session().of_project(selection)
     releases = client.history(name)
     if as_json:
         print_json(releases)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from fairlead.cli.options import complete_services, json_option, selection_options
+from fairlead.cli.options import complete_services, json_option, long_selection_options
+
+if TYPE_CHECKING:
+    from fairlead.cli.selection import Selection
 
 
 @click.command(short_help="Show what the replicas write")
 @click.argument("services", nargs=-1, metavar="[SERVICE]...", shell_complete=complete_services)
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C, new replicas included.")
 @click.option("-n", "--tail", type=click.IntRange(min=0), metavar="N", help="The last N lines of each replica alone.")
-@selection_options
+@long_selection_options
 @json_option
 def command(
     services: tuple[str, ...],
     follow: bool,
     tail: int | None,
-    project: str | None,
-    files: tuple[str, ...],
+    selection: Selection,
     as_json: bool,
 ) -> None:
     """Show what the replicas of each SERVICE, or of all, write; each line behind its replica's name.
@@ -30,7 +34,7 @@ def command(
     from fairlead.cli.session import Session
 
     session = Session()
-    client, name = session.of_project(project, files)
+    client, name = session.of_project(selection)
     show = print_json_line if as_json else LogPrinter(name)
     if not follow:
         for line in client.logs(name, services, tail=tail):

@@ -11,6 +11,7 @@ from fairlead.cli.options import json_option, selection_options
 
 if TYPE_CHECKING:
     from fairlead.cli.output import Cell
+    from fairlead.cli.selection import Selection
     from fairlead.controller.controls import ReplicaRow
 
 _HEADERS = ("REPLICA", "STATE", "REVISION", "ADDRESS", "PID", "IN FLIGHT", "UP", "NOTE")
@@ -20,15 +21,15 @@ _HEADERS = ("REPLICA", "STATE", "REVISION", "ADDRESS", "PID", "IN FLIGHT", "UP",
 @click.option("-a", "--all", "everything", is_flag=True, help="Of all projects, not of the one here alone.")
 @selection_options
 @json_option
-def command(everything: bool, project: str | None, files: tuple[str, ...], as_json: bool) -> None:
+def command(everything: bool, selection: Selection, as_json: bool) -> None:
     """List the replicas of the project here; of all projects where there is no Compose file."""
     from fairlead.cli.output import note, print_json, print_table
     from fairlead.cli.session import Session
 
     session = Session()
-    name = None if everything else session.name_or_none(project, files)
+    name = None if everything else selection.name
     client = session.found()
-    rows = client.replicas(name) if client else ()
+    rows = [row for row in client.replicas() if name in (None, row.project)] if client else []
     if as_json:
         print_json(rows)
     elif rows:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from fairlead.cli.options import Following, complete_services, following_options, selection_options
+
+if TYPE_CHECKING:
+    from fairlead.cli.selection import Selection
 
 
 @click.command(short_help="Replace the replicas of services by new ones")
 @click.argument("services", nargs=-1, metavar="[SERVICE]...", shell_complete=complete_services)
 @selection_options
 @following_options
-def command(services: tuple[str, ...], project: str | None, files: tuple[str, ...], following: Following) -> None:
+def command(services: tuple[str, ...], selection: Selection, following: Following) -> None:
     """Replace the replicas of each SERVICE, or of all, by new ones of the same revision.
 
     It goes the way of a release: the new ones are ready before the old ones leave.
@@ -20,5 +25,5 @@ def command(services: tuple[str, ...], project: str | None, files: tuple[str, ..
     from fairlead.cli.session import Session
 
     session = Session()
-    client, name = session.of_project(project, files)
+    client, name = session.of_project(selection)
     conclude(session, client.restart(name, services), following)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from fairlead.cli.options import Following, following_options, selection_options
+
+if TYPE_CHECKING:
+    from fairlead.cli.selection import Selection
 
 
 @click.command(short_help="Release what an earlier release had")
 @click.argument("release", type=click.IntRange(min=1), required=False)
 @selection_options
 @following_options
-def command(release: int | None, project: str | None, files: tuple[str, ...], following: Following) -> None:
+def command(release: int | None, selection: Selection, following: Following) -> None:
     """Release what RELEASE had; without it, what the release before the current one had.
 
     `fairlead history` lists the releases. Every service goes back, in dependency order, and no request fails.
@@ -20,5 +25,5 @@ def command(release: int | None, project: str | None, files: tuple[str, ...], fo
     from fairlead.cli.session import Session
 
     session = Session()
-    client, name = session.of_project(project, files)
+    client, name = session.of_project(selection)
     conclude(session, client.rollback(name, release), following)

@@ -10,6 +10,7 @@ from fairlead.cli.options import json_option, selection_options
 
 if TYPE_CHECKING:
     from fairlead.cli.paint import Tone
+    from fairlead.cli.selection import Selection
     from fairlead.controller.controls import ProjectStatus, ServiceRow
 
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("-a", "--all", "everything", is_flag=True, help="All projects, not the one here alone.")
 @selection_options
 @json_option
-def command(everything: bool, project: str | None, files: tuple[str, ...], as_json: bool) -> None:
+def command(everything: bool, selection: Selection, as_json: bool) -> None:
     """Show the project here, service by service; all projects where there is no Compose file.
 
     With --json it is a list, one object a project.
@@ -26,7 +27,7 @@ def command(everything: bool, project: str | None, files: tuple[str, ...], as_js
     from fairlead.cli.session import Session
 
     session = Session()
-    name = None if everything else session.name_or_none(project, files)
+    name = None if everything else selection.name
     client = session.found()
     known = client.projects() if client else ()
     shown = [status for status in known if name is None or status.name == name]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fairlead.cli.options import Following, assignments, counts, following_options, selection_options
+from fairlead.cli.options import Following, assignments, counts, following_options
+from fairlead.cli.project_options import project_options
 
 if TYPE_CHECKING:
     from fairlead.cli.session import Session
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Release the Compose file: start it, or bring it up to date")
 @click.option("-d", "--detach", is_flag=True, help="Return when the release has ended; exit code 0 only if it serves.")
-@selection_options
+@project_options
 @click.option("--engine", metavar="NAME", help="Where it runs: process, docker, swarm or kubernetes.")
 @click.option(
     "--scale",
@@ -29,27 +30,29 @@ if TYPE_CHECKING:
 @following_options
 def command(
     detach: bool,
-    project: str | None,
-    files: tuple[str, ...],
     engine: str | None,
     scale: tuple[tuple[str, str], ...],
     force_recreate: bool,
     strict: bool,
     following: Following,
+    **_project: object,
 ) -> None:
     """Release the Compose file: start it, or bring what runs up to date without failing a request.
 
     Without -d it stays with the project and shows its logs and events. Ctrl-C detaches; a release under way
     goes on in the background.
     """
-    from fairlead.cli.desired import Wish, request_of
+    from fairlead.cli.desired import Wish, desired
     from fairlead.cli.outcome import conclude
+    from fairlead.cli.preflight import give_notice, refuse, strictly
     from fairlead.cli.session import Session
 
     session = Session()
-    wish = Wish(files=files, project=project, engine=engine, scale=counts(scale), force_recreate=force_recreate)
-    request = request_of(session, wish, session.found())
-    operation = session.started().up(request)
+    wanted = desired(session, Wish(engine=engine, scale=counts(scale), force_recreate=force_recreate))
+    findings = strictly(wanted.findings) if strict else wanted.findings
+    refuse(findings, wanted.capabilities.name, strict=strict)
+    give_notice(findings)
+    operation = session.started().up(wanted.request)
     after = conclude(session, operation, following)
     if following.wait and not (detach or following.as_json):
         _stay(session, operation, after)

@@ -1,0 +1,403 @@
+"""A controller that follows a script: the other side of the API in the tests of `api` and `cli`.
+
+It decides nothing. An operation plays its scenes, one each time the script is let on; what it has played stands
+in a journal file, so that another process can go on where a killed one was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fairlead.controller.controls import (
+    ControllerStatus,
+    Operation,
+    OperationKind,
+    OperationState,
+    ProjectStatus,
+    ReleaseRow,
+    ReplicaRow,
+    ServiceRow,
+    UpRequest,
+)
+from fairlead.engines.base import CommandResult, LogLine
+from fairlead.errors import NotFoundError, RefusedError
+from fairlead.store.base import Event, Severity
+
+OLD, NEW = "api@11111111", "api@22222222"
+
+
+def row(number: int, state: str, revision: str = NEW, **changes: Any) -> ReplicaRow:
+    base = ReplicaRow(
+        id=f"shop.api.{number}",
+        project="shop",
+        service="api",
+        revision=revision,
+        release=2,
+        slot=number,
+        state=state,
+        health="ready" if state == "ready" else "starting",
+        reason="",
+        address=f"127.0.0.1:{40000 + number}",
+        pid=1000 + number,
+        native_id=str(1000 + number),
+        engine="process",
+        in_flight=0,
+        streams=0,
+        restarts=0,
+        started_at_s=1_700_000_000.0,
+        uptime_s=12.5,
+    )
+    return replace(base, **changes)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is so from now on. ``state`` other than running ends the operation with ``outcome``."""
+
+    says: str = ""
+    severity: str = "info"
+    rows: tuple[ReplicaRow, ...] | None = None
+    state: str = "running"
+    outcome: str = ""
+    phase: str = "rolling"
+    paused: bool = False
+
+
+SUCCESS = (
+    Scene("shop.api.3 (api@22222222) starts", rows=(row(1, "ready", OLD), row(2, "ready", OLD), row(3, "starting"))),
+    Scene("shop.api.3 (api@22222222) is ready", rows=(row(1, "ready", OLD), row(2, "ready", OLD), row(3, "ready"))),
+    Scene(
+        "shop.api.1 (api@11111111) drains",
+        rows=(row(1, "draining", OLD, in_flight=2, streams=1), row(2, "draining", OLD), row(3, "ready")),
+    ),
+    Scene(
+        "api: api@22222222 serves",
+        rows=(row(3, "ready"), row(4, "ready")),
+        state="succeeded",
+        outcome="release 2 serves",
+        phase="steady",
+    ),
+)
+
+FAILURE = (
+    Scene("shop.api.3 (api@22222222) starts", rows=(row(1, "ready", OLD), row(3, "starting"))),
+    Scene(
+        "shop.api.3 (api@22222222) failed: exited with status 3",
+        "error",
+        rows=(row(1, "ready", OLD), row(3, "failed", reason="exited with status 3")),
+    ),
+    Scene(
+        "api: back to api@11111111",
+        "warning",
+        rows=(row(1, "ready", OLD),),
+        state="rolled-back",
+        outcome="shop.api.3 failed: exited with status 3; release 1 serves",
+        phase="steady",
+    ),
+)
+
+ENDLESS = SUCCESS[:2]
+
+
+@dataclass
+class ScriptedControls:
+    """Implements `controller.controls.Controls`. ``interval_s`` None: a scene only with :meth:`let_on`."""
+
+    scenes: Sequence[Scene] = SUCCESS
+    interval_s: float | None = 0.0
+    journal: Path | None = None
+    home: str = "/home"
+    on_stop: Callable[[], None] = lambda: None
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+    written_logs: list[LogLine] = field(default_factory=list)
+    broken: bool = False
+
+    def __post_init__(self) -> None:
+        self._events: list[Event] = []
+        self._rows: tuple[ReplicaRow, ...] = ()
+        self._operation: Operation | None = None
+        self._phase = "steady"
+        self._paused = False
+        self._down = False
+        self._played = 0
+        self._let_on = asyncio.Semaphore(0)
+        self._news = asyncio.Condition()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def restore(self) -> None:
+        """Go on where the journal ends."""
+        if self.journal is None or not self.journal.exists():
+            return
+        entry = json.loads(self.journal.read_text())
+        self._begin(OperationKind(entry["kind"]), entry["started_at_s"])
+        for scene in self.scenes[: entry["played"]]:
+            await self._play_one(scene)
+        self._play_rest()
+
+    def let_on(self) -> None:
+        self._let_on.release()
+
+    async def write_log(self, text: str) -> None:
+        async with self._news:
+            self.written_logs.append(LogLine(replica_id="shop.api.3", stream="stdout", time_s=time.time(), text=text))
+            self._news.notify_all()
+
+    async def go_down(self) -> None:
+        async with self._news:
+            self._down = True
+            self._news.notify_all()
+
+    async def status(self) -> ControllerStatus:
+        if self.broken:
+            raise ZeroDivisionError("a secret detail")
+        return ControllerStatus(
+            pid=os.getpid(),
+            version="0",
+            epoch=1,
+            home=self.home,
+            started_at_s=time.time() - 60,
+            projects=("shop",),
+            memory_bytes=48 * 2**20,
+            cpu_s=1.5,
+        )
+
+    async def projects(self) -> tuple[ProjectStatus, ...]:
+        return () if self._down or self._operation is None else (await self.project("shop"),)
+
+    async def project(self, project: str) -> ProjectStatus:
+        self._known(project)
+        ready = sum(found.state == "ready" and found.revision == NEW for found in self._rows)
+        service = ServiceRow(
+            name="api",
+            revision=NEW,
+            replicas=2,
+            ready=ready,
+            phase=self._phase,
+            message="",
+            published=("http://0.0.0.0:8080 -> 8000",),
+        )
+        return ProjectStatus(
+            name="shop",
+            engine="process",
+            state="running" if self._phase == "steady" else "releasing",
+            release=2,
+            services=(service,),
+            operation=self._operation,
+            paused=self._paused,
+        )
+
+    async def replicas(self, project: str | None = None) -> tuple[ReplicaRow, ...]:
+        return self._rows if project in (None, "shop") else ()
+
+    async def history(self, project: str) -> tuple[ReleaseRow, ...]:
+        self._known(project)
+        rows = []
+        for number, state in ((2, "succeeded"), (1, "superseded")):
+            rows.append(
+                ReleaseRow(
+                    number=number,
+                    kind="up",
+                    state=state,
+                    revisions={"api": NEW if number == 2 else OLD},
+                    message="",
+                    started_at_s=1_700_000_000.0,
+                    ended_at_s=1_700_000_003.0,
+                    current=number == 2,
+                )
+            )
+        return tuple(rows)
+
+    async def operation(self, project: str, operation_id: str) -> Operation:
+        self._known(project)
+        if self._operation is None or self._operation.id != operation_id:
+            raise NotFoundError(f"no operation {operation_id}")
+        return self._operation
+
+    async def plan(self, request: UpRequest) -> Mapping[str, Any]:
+        self.calls.append(("plan", request))
+        step = {
+            "action": "create",
+            "service": "api",
+            "stage": 1,
+            "before": None,
+            "after": NEW,
+            "replicas_before": 0,
+            "replicas_after": 2,
+            "cause": "it is new",
+            "changes": [],
+        }
+        return {"project": request.project.name, "empty": False, "operations": [step]}
+
+    async def up(self, request: UpRequest) -> Operation:
+        return self._started(OperationKind.UP, request)
+
+    async def deploy(self, project: str, service: str, image: str | None, environment: Mapping[str, str]) -> Operation:
+        return self._started(OperationKind.DEPLOY, project, service, image, dict(environment))
+
+    async def rollback(self, project: str, release: int | None) -> Operation:
+        if release == 99:
+            raise NotFoundError("there is no release 99", hint="fairlead history lists them")
+        return self._started(OperationKind.ROLLBACK, project, release)
+
+    async def restart(self, project: str, services: Sequence[str]) -> Operation:
+        return self._started(OperationKind.RESTART, project, tuple(services))
+
+    async def scale(self, project: str, replicas: Mapping[str, int]) -> Operation:
+        if replicas.get("api", 0) > 1000:
+            raise RefusedError("too many replicas", hint="ask for fewer")
+        return self._started(OperationKind.SCALE, project, dict(replicas))
+
+    async def pause(self, project: str) -> ProjectStatus:
+        self._paused = True
+        return await self.project(project)
+
+    async def resume(self, project: str) -> ProjectStatus:
+        self._paused = False
+        return await self.project(project)
+
+    async def down(self, project: str, volumes: bool) -> Operation:
+        return self._started(OperationKind.DOWN, project, volumes)
+
+    async def events(
+        self, project: str | None, *, after: int = 0, last: int | None = None, follow: bool = False
+    ) -> AsyncIterator[Event]:
+        if project is not None:
+            self._known(project)
+        found = [event for event in self._events if event.id > after]
+        for event in found if last is None else found[len(found) - min(last, len(found)) :]:
+            yield event
+            after = event.id
+        while follow:
+            async with self._news:
+                while len(self._events) <= after:
+                    await self._news.wait()
+            for event in self._events[after:]:
+                yield event
+                after = event.id
+
+    async def logs(
+        self, project: str, services: Sequence[str], *, follow: bool = False, tail: int | None = None
+    ) -> AsyncIterator[LogLine]:
+        self._known(project)
+        sent = max(0, len(self.written_logs) - tail) if tail is not None else 0
+        while True:
+            for line in self.written_logs[sent:]:
+                yield line
+                sent += 1
+            if not follow or self._down:
+                return
+            async with self._news:
+                while len(self.written_logs) <= sent and not self._down:
+                    await self._news.wait()
+
+    async def run(self, project: str, replica_id: str, argv: Sequence[str], timeout_s: float) -> CommandResult:
+        self.calls.append(("run", project, replica_id, tuple(argv), timeout_s))
+        return CommandResult(status=int(argv[1]) if argv[0] == "exit" else 0, output="out\n", timed_out=False)
+
+    async def stop_controller(self) -> None:
+        self.on_stop()
+
+    def _known(self, project: str) -> None:
+        if project != "shop" or self._down:
+            raise NotFoundError(f"there is no project `{project}`")
+
+    def _started(self, kind: OperationKind, *call: Any) -> Operation:
+        self.calls.append((str(kind), *call))
+        operation = self._begin(kind, time.time())
+        self._play_rest()
+        return operation
+
+    def _begin(self, kind: OperationKind, started_at_s: float) -> Operation:
+        self._played = 0
+        self._operation = Operation(
+            id="op-1",
+            project="shop",
+            kind=kind,
+            state=OperationState.RUNNING,
+            release=2,
+            first_event=len(self._events),
+            started_at_s=started_at_s,
+        )
+        return self._operation
+
+    def _play_rest(self) -> None:
+        self._tasks.append(asyncio.ensure_future(self._play(self.scenes[self._played :])))
+
+    async def _play(self, scenes: Sequence[Scene]) -> None:
+        for scene in scenes:
+            if self.interval_s is None:
+                await self._let_on.acquire()
+            else:
+                await asyncio.sleep(self.interval_s)
+            await self._play_one(scene)
+
+    async def _play_one(self, scene: Scene) -> None:
+        assert self._operation is not None
+        async with self._news:
+            self._played += 1
+            self._phase, self._paused = scene.phase, scene.paused
+            if scene.rows is not None:
+                self._rows = scene.rows
+            if scene.says:
+                self._events.append(
+                    Event(
+                        project="shop",
+                        kind="scene",
+                        message=scene.says,
+                        at_s=time.time(),
+                        severity=Severity(scene.severity),
+                        service="api",
+                        id=len(self._events) + 1,
+                    )
+                )
+            ended = scene.state not in ("running", "paused")
+            self._operation = replace(
+                self._operation,
+                state=OperationState(scene.state),
+                message=scene.outcome,
+                ended_at_s=time.time() if ended else None,
+            )
+            if self.journal is not None:
+                entry = {
+                    "kind": str(self._operation.kind),
+                    "played": self._played,
+                    "started_at_s": self._operation.started_at_s,
+                }
+                beside = self.journal.with_suffix(".new")
+                beside.write_text(json.dumps(entry))
+                beside.replace(self.journal)
+            self._news.notify_all()
+
+
+async def serve_script(home: Path, script: str, interval_s: float) -> None:
+    """Serve ``script`` on the socket of ``home`` until asked to stop."""
+    from fairlead.api.server import listening
+    from fairlead.settings import Settings
+
+    stop = asyncio.Event()
+    settings = Settings.from_environ({"FAIRLEAD_HOME": str(home)})
+    settings.prepare()
+    settings.database_path.touch()
+    controls = ScriptedControls(
+        scenes=globals()[script],
+        interval_s=interval_s,
+        journal=home / "script.json",
+        home=str(home),
+        on_stop=stop.set,
+        written_logs=[LogLine(replica_id="shop.api.3", stream="stdout", time_s=time.time() + 1e6, text="hello")],
+    )
+    await controls.restore()
+    async with listening(controls, settings.socket_path):
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve_script(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])))
