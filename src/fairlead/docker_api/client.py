@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import io
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -86,7 +87,7 @@ class Client:
     ) -> Any:
         headers = {"Content-Type": content_type}
         path = await self._versioned(path)
-        return await self._send("PUT", path, params=params, data=data, headers=headers, timeout_s=timeout_s)
+        return await self._send("PUT", path, params=params, data=io.BytesIO(data), headers=headers, timeout_s=timeout_s)
 
     async def delete(self, path: str, /, *, timeout_s: float = REQUEST_TIMEOUT_S, **params: Any) -> Any:
         return await self._send("DELETE", await self._versioned(path), params=params, timeout_s=timeout_s)

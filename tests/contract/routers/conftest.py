@@ -8,8 +8,10 @@ import pytest
 from fairlead.routers.base import Router
 from tests.contract.routers.harness import HARNESSES, RouterHarness
 
+MARKS = {"haproxy-container": (pytest.mark.docker,)}
 
-@pytest.fixture(params=sorted(HARNESSES))
+
+@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, ())) for name in sorted(HARNESSES)])
 async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RouterHarness]:
     made = HARNESSES[request.param](tmp_path)
     try:

@@ -205,7 +205,17 @@ class HAProxyHarness(RouterHarness):
             await upstream.stop()
 
 
-HARNESSES: dict[str, Callable[[Path], RouterHarness]] = {"memory": MemoryHarness, "haproxy": HAProxyHarness}
+def _container(directory: Path) -> RouterHarness:
+    from tests.contract.routers.container_harness import ContainerHarness
+
+    return ContainerHarness(directory)
+
+
+HARNESSES: dict[str, Callable[[Path], RouterHarness]] = {
+    "haproxy": HAProxyHarness,
+    "haproxy-container": _container,
+    "memory": MemoryHarness,
+}
 
 
 async def _arrived(upstream: Upstream, count: int) -> bool:

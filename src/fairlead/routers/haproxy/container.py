@@ -8,6 +8,7 @@ internal ones included, can be reached. See ``docs/engines/docker.md`` for what 
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import platform
 from collections.abc import AsyncIterator, Mapping
@@ -30,7 +31,6 @@ from fairlead.routers.haproxy.router import HAProxyRouter
 DEFAULT_IMAGE = "haproxy:3.0"
 ROUTER_ROLE = "router"
 HOME_FOLDER = "docker"
-DESCRIPTORS = 1_048_576
 _NOBODY = 65534
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _LAST_LINES = 20
@@ -183,7 +183,6 @@ class ContainerLauncher:
                 "Binds": [f"{folder}:{folder}" for folder in folders],
                 "RestartPolicy": {"Name": "no"},
                 "ReadonlyRootfs": True,
-                "Ulimits": [{"Name": "nofile", "Soft": DESCRIPTORS, "Hard": DESCRIPTORS}],
                 "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}},
             },
         }
@@ -219,7 +218,7 @@ class ContainerLauncher:
     async def _import(self, content: bytes, repository: str, tag: str) -> None:
         headers = {"Content-Type": "application/x-tar"}
         async with self._client.stream(
-            "POST", "/images/create", data=content, headers=headers, fromSrc="-", repo=repository, tag=tag
+            "POST", "/images/create", data=io.BytesIO(content), headers=headers, fromSrc="-", repo=repository, tag=tag
         ) as response:
             answer = (await response.read()).decode(errors="replace")
         if '"error"' in answer:

@@ -36,7 +36,14 @@ async def libraries_of(binary: str) -> tuple[str, ...]:
         process.kill()
         await process.wait()
         raise RouterError(f"cannot tell which libraries {binary} needs") from error
-    return tuple(sorted(set(_LIBRARY.findall(output.decode(errors="replace")))))
+    found = set(_LIBRARY.findall(output.decode(errors="replace")))
+    return tuple(sorted({*found, *_loaded_on_demand(found)}))
+
+
+def _loaded_on_demand(libraries: set[str]) -> set[str]:
+    """The C library opens this one when a thread ends, and ends the process where it is missing."""
+    beside = {Path(path).with_name("libgcc_s.so.1") for path in libraries if Path(path).name.startswith("libc.so")}
+    return {str(path) for path in beside if path.exists()}
 
 
 def fingerprint(binary: str, libraries: Sequence[str]) -> str:
