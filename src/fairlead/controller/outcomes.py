@@ -64,15 +64,10 @@ def settle_operations(book: Book, observation: Observation, now_s: float) -> Boo
 
 
 def _judge(book: Book, operation: Operation, observation: Observation, now_s: float) -> tuple[OperationState, str]:
-    if book.gone:
-        return (
-            (OperationState.SUCCEEDED, "is down")
-            if operation.kind is OperationKind.DOWN
-            else (
-                OperationState.FAILED,
-                "the project went down",
-            )
-        )
+    if book.gone and book.project.leaving:
+        if operation.kind is OperationKind.DOWN:
+            return OperationState.SUCCEEDED, "is down"
+        return OperationState.FAILED, "the project went down"
     if operation.kind is OperationKind.DOWN:
         return OperationState.RUNNING, ""
     transaction = book.project.transaction

@@ -75,8 +75,14 @@ def step_project(
     why = difference(routes, observation.routes, project.applied_routes)
     if why:
         commands.insert(0, ApplyRoutes(routes=routes, cause=why))
-    gone = project.leaving and not after and not why
+    gone = not after and not why and (project.leaving or _never_served(project))
     return ProjectStep(project=project, services=after, commands=tuple(commands), notes=tuple(notes), gone=gone)
+
+
+def _never_served(project: ProjectState) -> bool:
+    """Its first release was taken back: there is nothing to keep."""
+    transaction = project.transaction
+    return project.serving == 0 and transaction is not None and transaction.phase is _T.ROLLED_BACK
 
 
 def begin_rollout(state: ServiceState, target: Target, release: int, now_s: float) -> ServiceState:
