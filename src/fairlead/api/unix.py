@@ -41,8 +41,13 @@ def answers(path: Path) -> bool:
 
 def is_claimed(path: Path) -> bool:
     """Whether a process that lives has claimed ``path``, be it that it listens yet or not."""
+    return is_locked(_lock_path(path))
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process that lives holds the lock on the file ``path``."""
     try:
-        with open(_lock_path(path), "rb") as lock:
+        with open(path, "rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

@@ -6,14 +6,16 @@ Called by those two verbs.
 from __future__ import annotations
 
 import os
+import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fairlead.capabilities import EngineCapabilities, Support
-from fairlead.cli.output import Cell, note, print_table, say
-from fairlead.cli.paint import Tone, paint
+from fairlead.cli.output import note, say
+from fairlead.cli.paint import Tone, columns, is_terminal, paint
 from fairlead.errors import RefusedError
 from fairlead.plan.preflight import Finding
 
@@ -86,20 +88,21 @@ def print_findings(findings: Sequence[Finding], capabilities: EngineCapabilities
     counts = {support: sum(finding.support is support for finding in findings) for support in Support}
     summary = ", ".join(f"{count} {support}" for support, count in counts.items() if count)
     say(f"what the {capabilities.name} engine makes of the file: {summary or 'nothing to say'}")
-    shown = [finding for finding in findings if everything or finding.support is not Support.HONOURED]
-    rows = [
-        (
-            Cell(str(finding.support), _TONES[finding.support]),
-            _key(finding),
-            _place(finding).rstrip(": "),
-            finding.reason,
-        )
-        for finding in shown
-    ]
-    if rows:
-        print_table(("", "KEY", "WHERE", "WHY"), rows, indent="  ")
+    width = max(map(len, Support))
+    for finding in findings:
+        if everything or finding.support is not Support.HONOURED:
+            sign = paint(str(finding.support).ljust(width), _TONES[finding.support])
+            say(f"  {sign}  {_place(finding)}{_key(finding)}")
+            _say_wrapped(finding.reason, " " * (width + 4))
     for text in capabilities.notices:
-        say(f"  {text}")
+        _say_wrapped(text, "  ")
+
+
+def _say_wrapped(text: str, indent: str) -> None:
+    """``text`` in lines that fit the terminal, each behind ``indent``."""
+    width = columns() if is_terminal(sys.stdout) else 10_000
+    for line in textwrap.wrap(text, max(width - len(indent), 20)):
+        say(indent + paint(line, Tone.DIM))
 
 
 def findings_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:

@@ -41,10 +41,15 @@ def start_controller(settings: Settings) -> Client:
         if _answers(client):
             return Client(settings.socket_path)
         # One that ended may have found another that is still on its way up: that one answers soon.
-        if process.poll() is not None and not unix.is_claimed(settings.socket_path):
+        if process.poll() is not None and not is_alive(settings):
             raise _failed(f"the controller ended at once (status {process.returncode})", log_path, start_bytes)
         time.sleep(_LOOK_INTERVAL_S)
     raise _failed(f"the controller does not answer after {START_TIMEOUT_S:.0f} s", log_path, start_bytes)
+
+
+def is_alive(settings: Settings) -> bool:
+    """Whether a controller of this home lives, be it that it answers yet, or no longer."""
+    return unix.is_locked(settings.home / "controller.lock") or unix.is_claimed(settings.socket_path)
 
 
 def _answers(client: Client) -> bool:
@@ -55,13 +60,17 @@ def _answers(client: Client) -> bool:
     return True
 
 
-def _spawned(settings: Settings, log_path: Path) -> subprocess.Popen[bytes]:
+def controller_command() -> list[str]:
+    """The command that runs a controller in the foreground."""
     # -P: a file of the current folder must never be imported in place of a module.
-    argv = [sys.executable, "-P", "-m", "fairlead.cli", "controller", "run"]
+    return [sys.executable, "-P", "-m", "fairlead.cli", "controller", "run"]
+
+
+def _spawned(settings: Settings, log_path: Path) -> subprocess.Popen[bytes]:
     environment = os.environ | {"FAIRLEAD_HOME": str(settings.home)}
     with open(os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab") as log:
         process = subprocess.Popen(
-            argv,
+            controller_command(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -23,8 +23,8 @@ def command() -> None:
 @command.command()
 def run() -> None:
     """Run the controller in the foreground, for an init system or to watch it at work."""
+    from fairlead.api.daemon import run as run_controller
     from fairlead.cli.session import Session
-    from fairlead.controller.runtime import run as run_controller
 
     raise click.exceptions.Exit(run_controller(Session().settings))
 
@@ -59,9 +59,9 @@ def status(as_json: bool) -> None:
 @command.command()
 def stop() -> None:
     """Stop the controller; replicas and router go on, and the next command that needs one starts it again."""
-    from fairlead.api import unix
     from fairlead.cli.output import note, say
     from fairlead.cli.session import Session
+    from fairlead.cli.spawn import is_alive
     from fairlead.errors import DeadlineError
 
     session = Session()
@@ -71,7 +71,7 @@ def stop() -> None:
         return
     client.stop_controller()
     deadline = time.monotonic() + _STOP_TIMEOUT_S
-    while unix.is_claimed(session.settings.socket_path):
+    while is_alive(session.settings):
         if time.monotonic() > deadline:
             raise DeadlineError(f"the controller still runs after {_STOP_TIMEOUT_S:.0f} s")
         time.sleep(_LOOK_INTERVAL_S)
