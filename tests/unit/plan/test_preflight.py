@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from typing import Any
+
+from fairlead.capabilities import EngineCapabilities, KeySupport, Support
+from fairlead.engines.process.keys import capabilities
+from fairlead.plan.preflight import Finding, preflight, table
+from fairlead.spec.model import Deploy, Mark, Port, Project, Resources, Service
+
+PROCESS = capabilities({}, root=True)
+
+
+def project(*services: Service, marks: dict[str, int] | None = None) -> Project:
+    placed = {key: Mark(file="compose.yaml", line=line, column=5) for key, line in (marks or {}).items()}
+    return Project(
+        name="demo", working_dir="/srv", services={service.name: service for service in services}, marks=placed
+    )
+
+
+def api(**fields: Any) -> Service:
+    return Service(name="api", command=("serve",), **fields)
+
+
+def shown(findings: tuple[Finding, ...]) -> list[tuple[int, str, str]]:
+    return [(finding.line, finding.key, finding.support.value) for finding in findings]
+
+
+def test_findings_stand_in_the_order_of_the_file_with_their_place() -> None:
+    marks = {
+        "services.api.command": 3,
+        "services.api.read_only": 9,
+        "services.api.networks": 4,
+        "services.api.networks.front": 5,
+        "services.api.ports[0]": 7,
+    }
+    found = preflight(project(api(read_only=True, networks={"front": {}}), marks=marks), PROCESS)
+    assert shown(found) == [(4, "networks", "ignored"), (9, "read_only", "refused")]
+    assert str(found[1]) == (
+        "compose.yaml:9:5: services.api.read_only: refused: a process can write wherever its user may"
+    )
+
+
+def test_only_what_the_file_sets_is_looked_at() -> None:
+    assert preflight(project(api(ports=(Port(target=80),)), marks={"services.api.ports": 4}), PROCESS) == ()
+    assert preflight(project(api()), PROCESS) == ()
+
+
+def test_strict_refuses_what_would_be_ignored() -> None:
+    (found,) = preflight(project(api(hostname="web")), PROCESS, strict=True)
+    assert (found.key, found.support) == ("hostname", Support.REFUSED)
+
+
+def test_without_marks_typed_fields_and_the_rest_are_looked_at() -> None:
+    service = api(hostname="web", extra={"sysctls": {"a": 1}, "x-mine": 1})
+    assert [finding.key for finding in preflight(project(service), PROCESS)] == ["hostname", "sysctls"]
+    service = api(deploy=Deploy(placement={"constraints": ["a"]}, limits=Resources(memory_bytes=1)))
+    assert [finding.key for finding in preflight(project(service), PROCESS)] == ["deploy.placement"]
+
+
+def test_a_limit_without_its_controller_is_ignored_with_the_reason() -> None:
+    service = api(deploy=Deploy(limits=Resources(memory_bytes=1, cpus=1.0)))
+    found = preflight(project(service), capabilities({"memory": "not delegated"}, root=False))
+    assert [(finding.key, finding.reason) for finding in found] == [
+        ("deploy.resources.limits.memory", "no memory limits: not delegated")
+    ]
+
+
+def test_an_image_without_a_command_is_refused_at_its_line() -> None:
+    service = Service(name="db", image="postgres:17")
+    (found,) = preflight(project(service, marks={"services.db.image": 12}), PROCESS)
+    assert (found.line, found.key, found.support) == (12, "image", Support.REFUSED)
+    (found,) = preflight(project(Service(name="db", image="postgres:17", command=("serve",))), PROCESS)
+    assert (found.key, found.support) == ("image", Support.IGNORED)
+
+
+def test_values_may_be_treated_on_their_own() -> None:
+    def support(**fields: Any) -> list[str]:
+        return [finding.support.value for finding in preflight(project(api(**fields)), PROCESS)]
+
+    assert support(network_mode="host") == []
+    assert support(network_mode="bridge") == ["ignored"]
+    assert support(network_mode="none") == ["refused"]
+    assert support(extra={"security_opt": ["no-new-privileges:true"]}) == []
+    assert support(extra={"security_opt": ["no-new-privileges:true", "seccomp=x.json"]}) == ["refused"]
+    assert support(extra={"security_opt": ["seccomp=x.json"]}) == ["refused"]
+
+
+def test_names_with_dots_are_told_apart() -> None:
+    services = (api(read_only=False), Service(name="api.read_only", command=("serve",), tty=True))
+    found = preflight(project(*services, marks={"services.api.read_only.tty": 5, "services.api.command": 2}), PROCESS)
+    assert [(finding.service, finding.key) for finding in found] == [("api.read_only", "tty")]
+
+
+def test_a_key_nobody_knows_is_refused() -> None:
+    (found,) = preflight(project(api(extra={"teleport": True})), PROCESS)
+    assert (found.key, found.support, found.reason) == (
+        "teleport",
+        Support.REFUSED,
+        "the process engine does not know this key",
+    )
+
+
+def test_the_table_has_what_is_honoured_too() -> None:
+    marks = {"services.api.command": 3, "services.api.hostname": 4}
+    assert shown(table(project(api(hostname="web"), marks=marks), PROCESS)) == [
+        (3, "command", "honoured"),
+        (4, "hostname", "ignored"),
+    ]
+
+
+def test_the_longest_prefix_decides() -> None:
+    keys = {"deploy": KeySupport(support=Support.IGNORED), "deploy.replicas": KeySupport(support=Support.HONOURED)}
+    engine = EngineCapabilities(name="x", keys=keys)
+    assert engine.treatment("deploy.replicas").support is Support.HONOURED
+    assert engine.treatment("deploy.labels.a").support is Support.IGNORED
+    assert engine.treatment("other").support is Support.REFUSED
+    everything = EngineCapabilities(name="x", keys={"*": KeySupport(support=Support.HONOURED)})
+    assert everything.treatment("other").support is Support.HONOURED
