@@ -1,0 +1,75 @@
+"""`python -m tests.simulation --seeds N [--start S] [--jobs J]`: live through many seeds, print those that fail.
+
+With `--trace SEED` one history is printed, as a person can read it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+
+from tests.simulation.sim import Result, run_seed
+
+CHUNK = 50
+SHOWN = 20
+
+
+def main() -> int:
+    options = _options()
+    if options.trace is not None:
+        result = run_seed(options.trace, traced=True)
+        print("\n".join(result.trace))
+        return 1 if result.failure else 0
+    seeds = range(options.start, options.start + options.seeds)
+    began_s = time.perf_counter()
+    failures: list[Result] = []
+    total: Counter[str] = Counter()
+    for result in _results(seeds, options.jobs):
+        total.update(rollouts=result.rollouts, looks=result.looks, sent=result.sent, failed=result.failed, seeds=1)
+        if result.failure:
+            failures.append(result)
+            if len(failures) <= SHOWN:
+                print(f"seed {result.seed}: {result.failure}", flush=True)
+        if options.fail_fast and failures:
+            break
+    took_s = time.perf_counter() - began_s
+    _report(total, failures, took_s, options.jobs)
+    return 1 if failures else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=1000, help="how many")
+    parser.add_argument("--start", type=int, default=0, help="the first one")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--trace", type=int, default=None, metavar="SEED", help="print one history")
+    parser.add_argument("--fail-fast", action="store_true", help="stop at the first failure")
+    return parser.parse_args()
+
+
+def _results(seeds: range, jobs: int):  # type: ignore[no-untyped-def]
+    if jobs <= 1:
+        yield from map(run_seed, seeds)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        yield from pool.map(run_seed, seeds, chunksize=CHUNK)
+
+
+def _report(total: Counter[str], failures: list[Result], took_s: float, jobs: int) -> None:
+    rate = total["rollouts"] / took_s / max(jobs, 1)
+    print(
+        f"{total['seeds']} seeds, {total['rollouts']} rollouts, {total['looks']} looks, {total['sent']} requests "
+        f"({total['failed']} broken by faults) in {took_s:.1f} s: {rate:.0f} rollouts a second on one core"
+    )
+    for rule, count in Counter(failure.rule for failure in failures).most_common():
+        first = min(failure.seed for failure in failures if failure.rule == rule)
+        print(f"  {count:6d} x {rule} (first: seed {first})")
+    if failures:
+        print(f"{len(failures)} seeds failed; see one with: python -m tests.simulation --trace {failures[0].seed}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

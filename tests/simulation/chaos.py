@@ -1,0 +1,118 @@
+"""What the injector does by itself: it kills, sickens and hides replicas, restarts daemons, takes leases away.
+
+Made by `sim`; every deed is told to `safety`, so that a loss is never laid at the controller's door.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fairlead.observed import Exit, ExitCause
+from tests.simulation.replicas import Real
+
+if TYPE_CHECKING:
+    from tests.simulation.sim import Sim
+
+BELIEVED_GONE_AFTER_S = 0.9
+
+
+class Chaos:
+    """A deed every few seconds, until the world heals."""
+
+    def __init__(self, sim: Sim) -> None:
+        self._sim = sim
+
+    def begin(self) -> None:
+        """Let the deeds begin."""
+        if self._sim.faults.deeds:
+            self._next()
+
+    def _next(self) -> None:
+        world = self._sim.world
+        world.at(world.rng.expovariate(1 / self._sim.faults.deeds_every_s), self._do)
+
+    def _do(self) -> None:
+        sim = self._sim
+        if sim.faults.healed:
+            return
+        deed = sim.faults.deeds[sim.world.rng.randrange(len(sim.faults.deeds))]
+        getattr(self, "_" + deed.replace("-", "_"))()
+        self._next()
+
+    def _victim(self) -> Real | None:
+        reals = [r for _, r in sorted(self._sim.engine.reals.items()) if r.runs and r.signalled_at_s is None]
+        ours = [real for real in reals if real.spec.project == "shop"]
+        return ours[self._sim.world.rng.randrange(len(ours))] if ours else None
+
+    def _crash(self) -> None:
+        real = self._victim()
+        if real is not None:
+            self._sim.behaviour.fall(real, Exit(cause=ExitCause.KILLED, code=-9))
+
+    def _oom(self) -> None:
+        real = self._victim()
+        if real is not None:
+            self._sim.behaviour.fall(real, Exit(cause=ExitCause.OOM, code=-9))
+
+    def _sick(self) -> None:
+        real = self._victim()
+        if real is not None and real.accepts and not real.sick:
+            self._sim.behaviour.sicken(real)
+            world = self._sim.world
+            world.at(world.between(0.1, 20.0), lambda: self._sim.behaviour.recover(real))
+
+    def _hang(self) -> None:
+        real = self._victim()
+        if real is not None and not real.hung:
+            self._sim.behaviour.hang(real)
+
+    def _deleted(self) -> None:
+        real = self._victim()
+        if real is not None:
+            self._sim.lost(real, f"{real.id} is deleted by somebody else")
+            self._sim.engine.vanish(real)
+
+    def _hidden(self) -> None:
+        real = self._victim()
+        if real is None:
+            return
+        world = self._sim.world
+        for_s = world.between(0.05, 4.0)
+        self._sim.lost(real, f"{real.id} is left out of lists for {for_s:.3f} s")
+        real.hidden_until_s = world.now_s + for_s
+        if for_s > BELIEVED_GONE_AFTER_S:
+            real.doomed = True
+        world.at(for_s + 0.001, self._sim.news)
+
+    def _daemon_restart(self) -> None:
+        sim = self._sim
+        sim.world.injected("the engine's daemon restarts")
+        sim.engine.down_until_s = sim.world.now_s + sim.world.between(0.5, 6.0)
+        if sim.world.rng.random() < 0.5:
+            for _, real in sorted(sim.engine.reals.items()):
+                if real.runs and real.spec.project == "shop":
+                    sim.behaviour.fall(real, Exit(cause=ExitCause.KILLED, code=-15))
+
+    def _router_restart(self) -> None:
+        sim = self._sim
+        sim.world.injected("the router restarts empty")
+        sim.safety.touch_all()
+        sim.router.restart_empty()
+
+    def _second_leader(self) -> None:
+        if self._sim.world.rng.random() < 0.5:
+            self._sim.world.injected("a second controller takes the lease")
+            self._sim.spawn()
+
+    def _controller_crash(self) -> None:
+        for controller in list(self._sim.controllers):
+            self._sim.world.injected(f"{controller.name} crashes")
+            controller.die("crash")
+
+    def _clock_jump(self) -> None:
+        """Seen by the next controller only: a running one measures time by a clock that cannot jump."""
+        sim = self._sim
+        jump_s = sim.world.rng.choice((-100_000.0, -300.0, -5.0, 5.0, 300.0, 100_000.0))
+        sim.world.injected(f"the wall clock jumps by {jump_s:g} s")
+        sim.next_offset_s += jump_s
+        self._controller_crash()

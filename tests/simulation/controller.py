@@ -1,0 +1,198 @@
+"""One simulated controller process: the real core, driven by the event heap as `controller.driver` drives it.
+
+It looks when there is a reason or when the core says that it is time, carries out what the core hands out, and
+dies when a fault says so; what it had asked for by then still lands.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fairlead.controller.core import Core, Order
+from fairlead.errors import FairleadError, StoreConflictError, StoreError
+from fairlead.observed import Observation, ObservedReplica, ReplicaHealth, ReplicaState
+from fairlead.rollout import commands
+from tests.simulation.world import Crash
+
+if TYPE_CHECKING:
+    from tests.simulation.sim import Sim
+
+PROJECT = "shop"
+REST_S = 30.0
+TROUBLE_S = 1.0
+PREPARE_S = 1.0
+
+
+class SimController:
+    """``core``: the real one. :meth:`wake` gives it a reason to look."""
+
+    def __init__(self, sim: Sim, name: str) -> None:
+        self._sim = sim
+        self.name = name
+        self.alive = True
+        self._looking = False
+        self._timer = 0
+        self.core = Core(sim.store, holder=name, cores=2, now_s=sim.wall_s())
+        self.flying: dict[int, Order] = {}
+        for project, book in sorted(self.core.books.items()):
+            for operation_id in sorted(book.requests):
+                request = book.requests[operation_id]
+                self.prepare(project, operation_id, int(request["file"]))
+        self.wake()
+
+    def wake(self) -> None:
+        """There is a reason to look."""
+        if self.alive and not self._looking:
+            self._looking = True
+            self._sim.world.at(self._sim.world.between(0.0005, 0.005), self._look)
+
+    def prepare(self, project: str, operation_id: str, file: int) -> None:
+        """Begin the release of an operation that is open, once everything it needs is there."""
+        world = self._sim.world
+        world.at(world.between(0.0, PREPARE_S), lambda: self._begin(project, operation_id, file))
+
+    def die(self, why: str) -> None:
+        """The process ends now; another will come."""
+        if not self.alive:
+            return
+        self.alive = False
+        self._sim.world.say(self.name, f"ends: {why}")
+        self._sim.on_death(self)
+
+    def _begin(self, project: str, operation_id: str, file: int) -> None:
+        if not self.alive or operation_id not in self.core.book(project).requests:
+            return
+        try:
+            self._sim.scenario.begin(self.core, project, operation_id, file, self._sim.wall_s())
+        except Crash:
+            self.die("crash")
+        except StoreConflictError:
+            self.die("another controller has the lease")
+        except StoreError:
+            self.prepare(project, operation_id, file)
+        else:
+            self._sim.safety.after_step(self, None)
+            self.wake()
+
+    # Looking
+
+    def _look(self) -> None:
+        if not self.alive:
+            return
+        sim = self._sim
+        self._looking = False
+        taken_s = sim.wall_s()
+        try:
+            replicas = sim.engine.observe(PROJECT)
+        except FairleadError:
+            sim.world.at(TROUBLE_S, self.wake)
+            return
+        if sim.faults.hit("look-slow"):
+            self._looking = True
+            sim.world.at(sim.world.between(0.05, 1.5), lambda: self._take(replicas, taken_s))
+        else:
+            self._take(replicas, taken_s)
+
+    def _take(self, replicas: tuple[ObservedReplica, ...], taken_s: float) -> None:
+        if not self.alive:
+            return
+        sim = self._sim
+        self._looking = False
+        routes = {} if sim.faults.hit("router-silent") else sim.router.observe(PROJECT)
+        observation = Observation(
+            project=PROJECT, replicas=replicas, health=self._health(replicas), routes=routes, taken_at_s=taken_s
+        )
+        sim.looks += 1
+        try:
+            orders = self.core.observe(observation, sim.wall_s())
+        except Crash:
+            self.die("crash")
+            return
+        except StoreConflictError:
+            self.die("another controller has the lease")
+            return
+        except StoreError:
+            sim.world.at(TROUBLE_S, self.wake)
+            return
+        sim.safety.after_step(self, observation)
+        for order in orders:
+            sim.safety.on_order(self, order)
+        for order in orders:
+            self._carry_out(order)
+        self._set_timer()
+
+    def _health(self, replicas: tuple[ObservedReplica, ...]) -> dict[str, ReplicaHealth]:
+        sim = self._sim
+        found = {}
+        for replica in replicas:
+            real = sim.engine.reals.get(replica.id)
+            if real is not None and replica.state is ReplicaState.RUNNING:
+                found[replica.id] = ReplicaHealth(health=real.verdict(sim.world.now_s), reason="probed")
+        return found
+
+    def _set_timer(self) -> None:
+        sim = self._sim
+        now_s = sim.wall_s()
+        wake_at_s = self.core.wake_at_s(PROJECT, now_s)
+        if wake_at_s is not None and wake_at_s <= now_s:
+            self.wake()
+            return
+        self._timer += 1
+        timer = self._timer
+        pause_s = REST_S if wake_at_s is None else min(REST_S, wake_at_s - now_s)
+        sim.world.at(pause_s, lambda: self.wake() if timer == self._timer else None)
+
+    # Acting
+
+    def _carry_out(self, order: Order) -> None:
+        sim = self._sim
+        if not self.alive:
+            return
+        if sim.faults.hit("crash-before-effect"):
+            sim.world.injected(f"{self.name} dies before {order.command.key}")
+            self.die("crash")
+            return
+        self.flying[order.intent] = order
+        self._call(order)
+        if sim.faults.hit("crash-after-effect"):
+            sim.world.injected(f"{self.name} dies around {order.command.key}")
+            sim.world.at(sim.world.between(0.0, 0.1), lambda: self.die("crash"))
+
+    def _call(self, order: Order) -> None:
+        sim = self._sim
+        sim.world.say(self.name, f"{order.command.key}  [{order.command.cause}]")
+
+        def reply(error: FairleadError | None) -> None:
+            self._settle(order, error)
+
+        match order.command:
+            case commands.StartReplica():
+                sim.engine.start(self.core.replica_spec(order), reply)
+            case commands.StopReplica(replica_id=replica_id, grace_s=grace_s):
+                sim.engine.stop(replica_id, grace_s, reply)
+            case commands.RemoveReplica(replica_id=replica_id):
+                sim.engine.remove(replica_id, reply)
+            case commands.ApplyRoutes(routes=routes):
+                sim.router.apply(order.project, routes, reply)
+            case commands.ShedStreams(replica_id=replica_id, share=share):
+                sim.router.shed(replica_id, share, reply)
+
+    def _settle(self, order: Order, error: FairleadError | None) -> None:
+        if not self.alive or order.intent not in self.flying:
+            return
+        sim = self._sim
+        del self.flying[order.intent]
+        if error is not None:
+            sim.world.say(self.name, f"hears of {order.command.key}: {error.message}")
+        try:
+            self.core.settle(order.project, order.intent, order.command, error, sim.wall_s())
+        except Crash:
+            self.die("crash")
+            return
+        except StoreConflictError:
+            self.die("another controller has the lease")
+            return
+        except StoreError:
+            pass
+        sim.safety.after_step(self, None)
+        self.wake()

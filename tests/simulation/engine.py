@@ -1,0 +1,168 @@
+"""The simulated engine: what really runs, and every way in which a call to it may go wrong.
+
+Calls about one replica take effect in the order in which they were made, even those whose caller has given up
+waiting or died: that much every engine's lock on a name gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from fairlead.errors import DeadlineError, EngineError, EngineUnavailableError, FairleadError, StartFailedError
+from fairlead.observed import Exit, ExitCause, Health, ObservedReplica, ReplicaSpec
+from tests.simulation.replicas import Real
+
+if TYPE_CHECKING:
+    from tests.simulation.sim import Sim
+
+Reply = Callable[[FairleadError | None], None]
+STALE_FOR_S = 2.0
+
+
+class SimEngine:
+    """``reals``: every replica that exists, by id."""
+
+    def __init__(self, sim: Sim) -> None:
+        self._sim = sim
+        self.reals: dict[str, Real] = {}
+        self.down_until_s = 0.0
+        self._number = 0
+        self._busy: dict[str, float] = {}
+        self._waiting: dict[str, list[Reply]] = {}
+        self._listed: list[tuple[float, tuple[ObservedReplica, ...]]] = []
+
+    # What the controller asks for
+
+    def observe(self, project: str) -> tuple[ObservedReplica, ...]:
+        """The list, as the engine gives it."""
+        world, faults = self._sim.world, self._sim.faults
+        now_s = world.now_s
+        if now_s < self.down_until_s or faults.hit("list-fails"):
+            world.injected("the engine does not list")
+            raise EngineUnavailableError("the engine does not answer")
+        if self._listed and faults.hit("list-stale"):
+            since_s, kept = self._listed[world.rng.randrange(len(self._listed))]
+            if now_s - since_s < STALE_FOR_S:
+                world.injected(f"the list is {now_s - since_s:.3f} s old")
+                return kept
+        found = tuple(
+            real.observed()
+            for key, real in sorted(self.reals.items())
+            if real.spec.project == project and real.hidden_until_s <= now_s
+        )
+        self._listed = [*self._listed[-3:], (now_s, found)]
+        return found
+
+    def start(self, spec: ReplicaSpec, reply: Reply) -> None:
+        self._call(spec.id, lambda answer: self._start(spec, answer), reply)
+
+    def stop(self, replica_id: str, grace_s: float, reply: Reply) -> None:
+        self._call(replica_id, lambda answer: self._stop(replica_id, grace_s, answer), reply)
+
+    def remove(self, replica_id: str, reply: Reply) -> None:
+        self._call(replica_id, lambda answer: self._remove(replica_id, answer), reply)
+
+    def _call(self, replica_id: str, effect: Callable[[Reply], None], reply: Reply) -> None:
+        world, faults = self._sim.world, self._sim.faults
+        if world.now_s < self.down_until_s or faults.hit("engine-fails"):
+            world.injected(f"the engine fails before the effect: {replica_id}")
+            world.at(world.between(0.005, 0.1), lambda: reply(EngineUnavailableError("the engine does not answer")))
+            return
+        lands_s = world.between(0.005, 0.08)
+        heard: Reply = reply
+        if faults.hit("engine-slow"):
+            lands_s = world.between(1.0, 10.0)
+            world.injected(f"the engine is slow: {replica_id}")
+        late, lost = faults.hit("engine-late"), faults.hit("engine-reply-lost")
+        if late or lost:
+            lands_s = world.between(3.0, 8.0) if late else lands_s
+            gives_up_s = world.between(1.0, 3.0) if late else lands_s + world.between(1.0, 3.0)
+            world.injected(f"the engine's answer is lost, the effect lands in {lands_s:.3f} s: {replica_id}")
+            world.at(gives_up_s, lambda: reply(DeadlineError("no answer in time")))
+            heard = _nobody
+        at_s = max(world.now_s + lands_s, self._busy.get(replica_id, 0.0) + 0.001)
+        self._busy[replica_id] = at_s
+        world.at(at_s - world.now_s, lambda: effect(heard))
+
+    def _start(self, spec: ReplicaSpec, reply: Reply) -> None:
+        sim = self._sim
+        if spec.id in self.reals:
+            reply(None)
+            return
+        bad = spec.revision.service.environment.get("BAD")
+        if bad == "no-start" or sim.faults.hit("start-refused"):
+            sim.world.injected(f"{spec.id} cannot be started")
+            reply(StartFailedError(f"{spec.id}: cannot be started"))
+            return
+        self._number += 1
+        real = Real(spec, self._number, sim.world.now_s, exclusive=_writes(spec))
+        real.health_lag_s = sim.world.between(0.01, 0.6)
+        self.reals[real.id] = real
+        sim.world.say("engine", f"starts {real.id} ({spec.revision.id})")
+        sim.safety.on_start(real)
+        sim.behaviour.begin(real, bad)
+        sim.news()
+        reply(None)
+
+    def _stop(self, replica_id: str, grace_s: float, reply: Reply) -> None:
+        sim = self._sim
+        real = self.reals.get(replica_id)
+        if real is None or not real.runs:
+            reply(None)
+            return
+        self._waiting.setdefault(replica_id, []).append(reply)
+        if real.signalled_at_s is not None:
+            return
+        sim.safety.on_signal(real)
+        real.signalled_at_s = sim.world.now_s
+        sim.world.say("engine", f"signals {replica_id}")
+        sim.changed = True
+        takes_s = sim.world.between(0.01, 0.5)
+        if real.ignores_term or real.hung:
+            takes_s = grace_s
+        how = Exit(cause=ExitCause.EXITED, code=-9 if takes_s == grace_s else 0)
+        sim.world.at(takes_s, lambda: self.end(real, how, "ends"))
+
+    def _remove(self, replica_id: str, reply: Reply) -> None:
+        sim = self._sim
+        real = self.reals.get(replica_id)
+        if real is None:
+            reply(None)
+        elif real.runs:
+            reply(EngineError(f"{replica_id} still runs"))
+        else:
+            sim.safety.on_remove(real)
+            del self.reals[replica_id]
+            sim.world.say("engine", f"removes {replica_id}")
+            reply(None)
+
+    # What happens by itself
+
+    def end(self, real: Real, how: Exit, words: str) -> None:
+        """``real`` ends now, whoever's doing it is."""
+        sim = self._sim
+        if not real.runs:
+            return
+        real.end(how)
+        real.health_log.append((sim.world.now_s, Health.UNKNOWN))
+        sim.world.say("engine", f"{real.id} {words}: {how}")
+        sim.changed = True
+        sim.clients.on_end(real)
+        for reply in self._waiting.pop(real.id, []):
+            reply(None)
+        sim.news()
+
+    def vanish(self, real: Real) -> None:
+        """Somebody else removes ``real``."""
+        self.end(real, Exit(cause=ExitCause.GONE), "is deleted by somebody else")
+        self.reals.pop(real.id, None)
+
+
+def _writes(spec: ReplicaSpec) -> bool:
+    service = spec.revision.service
+    return service.replicas == 1 and any(not mount.read_only for mount in service.volumes)
+
+
+def _nobody(error: FairleadError | None) -> None:
+    """Whoever asked has stopped listening."""

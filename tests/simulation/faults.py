@@ -1,0 +1,77 @@
+"""Which faults a run has and how often they hit: a random subset, at rates drawn from the seed.
+
+Used by the simulated engine, router, store and controller, which ask :meth:`Faults.hit` where something may go
+wrong, and by `chaos`, which does things to replicas by itself.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+CALLS = {
+    "engine-fails": (0.01, 0.30),
+    "engine-reply-lost": (0.01, 0.25),
+    "engine-slow": (0.01, 0.25),
+    "engine-late": (0.01, 0.20),
+    "start-refused": (0.01, 0.15),
+    "list-fails": (0.01, 0.30),
+    "list-stale": (0.01, 0.30),
+    "look-slow": (0.02, 0.50),
+    "event-lost": (0.05, 0.60),
+    "event-late": (0.05, 0.60),
+    "event-twice": (0.05, 0.60),
+    "slow-boot": (0.05, 0.40),
+    "ignores-term": (0.05, 0.40),
+    "exits-at-drain": (0.05, 0.40),
+    "route-refused": (0.01, 0.30),
+    "route-reply-lost": (0.01, 0.25),
+    "route-slow": (0.01, 0.30),
+    "route-acked-early": (0.02, 0.40),
+    "router-silent": (0.01, 0.20),
+    "store-full": (0.002, 0.10),
+    "crash-before-commit": (0.001, 0.02),
+    "crash-after-commit": (0.001, 0.02),
+    "crash-before-effect": (0.002, 0.05),
+    "crash-after-effect": (0.002, 0.05),
+}
+"""The chance of each fault a call, lowest and highest."""
+
+DEEDS = (
+    "crash",
+    "oom",
+    "sick",
+    "hang",
+    "deleted",
+    "hidden",
+    "daemon-restart",
+    "router-restart",
+    "second-leader",
+    "controller-crash",
+    "clock-jump",
+)
+"""What the injector does by itself, a few times a run."""
+
+
+class Faults:
+    """The faults of one run."""
+
+    def __init__(self, seed: int) -> None:
+        rng = Random(f"{seed}:faults")
+        self._rng = Random(f"{seed}:hits")
+        calm = rng.random() < 0.12
+        share = 0.0 if calm else rng.choice((0.1, 0.25, 0.5))
+        self.rates = {
+            name: low * (high / low) ** rng.random() for name, (low, high) in CALLS.items() if rng.random() < share
+        }
+        self.deeds = tuple(name for name in DEEDS if rng.random() < share)
+        self.deeds_every_s = rng.choice((3.0, 10.0, 30.0))
+        self.healed = False
+
+    def hit(self, name: str) -> bool:
+        """Whether this fault strikes now."""
+        rate = self.rates.get(name)
+        return rate is not None and not self.healed and self._rng.random() < rate
+
+    def heal(self) -> None:
+        """From now on nothing fails any more."""
+        self.healed = True

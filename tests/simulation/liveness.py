@@ -1,0 +1,194 @@
+"""After the faults: the world heals, and everything has to end, and end where it should.
+
+Run by `sim`. One image may stay bad for ever: a healthy file converges, a broken one is taken back, nothing leaks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fairlead.controller.book import Book
+from fairlead.controller.controls import UpRequest
+from fairlead.rollout.state import TransactionPhase
+from fairlead.rollout.states import InstancePhase, RolloutPhase
+from tests.simulation.controller import PROJECT
+from tests.simulation.world import Violation
+
+if TYPE_CHECKING:
+    from tests.simulation.sim import Sim
+
+CHAOS_AFTER_LAST_ACT_S = (2.0, 60.0)
+BOUND_S = 2500.0
+"""Longer than anything may take: a progress deadline there, another one back, streams that finish."""
+
+SETTLED_FOR_S = 400.0
+"""Long enough for every stream to end and every backoff to run out."""
+
+_T = TransactionPhase
+_UNDER_WAY = (_T.RUNNING, _T.ROLLING_BACK)
+
+
+class Liveness:
+    """The end of a run."""
+
+    def __init__(self, sim: Sim) -> None:
+        self._sim = sim
+
+    def run(self) -> None:
+        """Faults, then health: the good file converges, a bad one is taken back, `down` leaves nothing."""
+        sim = self._sim
+        while sim.scenario.acts_left > 0 or sim.scenario.pending > 0:
+            if not sim.until(sim.world.now_s + 1000.0):
+                break
+        self._pass(sim.world.between(*CHAOS_AFTER_LAST_ACT_S))
+        self._heal()
+        self._settle("after the faults")
+        self._good()
+        if sim.world.rng.random() < 0.5:
+            self._bad()
+        if sim.world.rng.random() < 0.4:
+            self._down()
+
+    def _pass(self, for_s: float) -> None:
+        until_s = self._sim.world.now_s + for_s
+        while self._sim.until(until_s):
+            pass
+
+    def _heal(self) -> None:
+        sim = self._sim
+        sim.world.say("world", "heals")
+        sim.faults.heal()
+        sim.engine.down_until_s = 0.0
+        sim.wake()
+        self._pass(10.0)
+        if sim.leader_or_none() is None:
+            self._pass(100.0)
+        book = self._book()
+        if not book.gone and not book.project.leaving:
+            sim.scenario.resume()
+
+    def _book(self) -> Book:
+        return self._sim.leader().core.book(PROJECT)
+
+    def _settle(self, when: str) -> None:
+        """Every release and operation ends within its bound."""
+        sim = self._sim
+        until_s = sim.world.now_s + BOUND_S
+        while sim.until(until_s):
+            if sim.scenario.pending == 0 and sim.leader_or_none() is not None and not self._unsettled(self._book()):
+                return
+        raise Violation("stuck", f"{when}: {self._unsettled(self._book())}")
+
+    def _unsettled(self, book: Book) -> str:
+        for operation in book.operations.values():
+            if operation.ended_at_s is None and operation.state != "paused":
+                return f"{operation.kind} {operation.id} is {operation.state}: {operation.message}"
+        if book.gone:
+            return ""
+        transaction = book.project.transaction
+        if transaction is not None and transaction.phase in _UNDER_WAY:
+            return f"release {transaction.release} is {transaction.phase}: {transaction.message}"
+        if book.project.leaving:
+            return "the project is still leaving"
+        if transaction is not None and transaction.phase is not _T.PAUSED and not book.project.paused:
+            for name, state in book.services.items():
+                if state.rollout is not None and state.rollout.phase in (_R.PENDING, _R.PROGRESSING, _R.ROLLING_BACK):
+                    return f"{name} is {state.rollout.phase}: {state.rollout.message}"
+        return ""
+
+    def _good(self) -> None:
+        sim = self._sim
+        sim.scenario.up_good()
+        file = len(sim.scenario.files) - 1
+        self._settle("a healthy file")
+        book = self._book()
+        transaction = book.project.transaction
+        if transaction is None or transaction.phase is not _T.SUCCEEDED:
+            phase, why = (transaction.phase, transaction.message) if transaction else ("not there", "")
+            raise Violation("not-converged", f"a healthy file, and its release is {phase}: {why}")
+        sim.clients.burst(10, 20.0)
+        self._converged()
+        plan = sim.leader().core.plan(UpRequest(project=sim.scenario.files[file]))
+        if not plan.is_empty:
+            raise Violation("plan-not-empty", f"{[(o.service, str(o.action), o.cause) for o in plan.operations]}")
+        self._no_leak()
+
+    def _bad(self) -> None:
+        """A broken file is taken back or waits for a person; what served before serves on."""
+        sim = self._sim
+        before = {name: state.target for name, state in self._book().services.items()}
+        sim.scenario.up_bad()
+        self._settle("a broken file")
+        self._pass(60.0)
+        self._settle("a broken file")
+        transaction = self._book().project.transaction
+        assert transaction is not None
+        if transaction.phase is _T.ROLLED_BACK:
+            after = {name: state.target for name, state in self._book().services.items()}
+            if after != before:
+                raise Violation("not-rolled-back", f"{after} and not {before}")
+            self._converged()
+            self._no_leak()
+
+    def _down(self) -> None:
+        sim = self._sim
+        sim.scenario.down()
+        self._settle("down")
+        self._pass(5.0)
+        left = sorted(real.id for real in sim.engine.reals.values() if real.spec.project == PROJECT)
+        if not self._book().gone or left or sim.router.routes:
+            raise Violation("left-behind", f"down: {left} {sorted(sim.router.routes)} gone={self._book().gone}")
+        documents = [k for kind in _KINDS for k in sim.store.documents(kind, PROJECT)]
+        if documents or sim.store.open_intents():
+            raise Violation("left-behind", f"{documents} {sim.store.open_intents()}")
+
+    def _converged(self) -> None:
+        """What really runs is what the targets say, and the pools hold exactly it."""
+        sim = self._sim
+        self._pass(SETTLED_FOR_S)
+        book = self._book()
+        for name, state in book.services.items():
+            target = state.target
+            if target is None:
+                raise Violation("left-behind", f"{name} has no target and is still there")
+            reals = [r for r in sim.engine.reals.values() if r.service == name and r.spec.project == PROJECT]
+            right = [r for r in reals if r.key == target.key and (r.serves or _has_completed(r.id, state))]
+            if len(right) != target.replicas or len(reals) != len(right):
+                raise Violation("not-converged", f"{name}: {sorted(r.id for r in reals)} for {target}")
+            pools = [pool for key, pool in sim.router.ready.items() if key.split("/")[1] == name]
+            if any(set(pool) != {r.id for r in right} for pool in pools):
+                raise Violation("not-converged", f"{name}: pools {pools} for {sorted(r.id for r in right)}")
+
+    def _no_leak(self) -> None:
+        sim = self._sim
+        controller = sim.leader()
+        book = self._book()
+        known = {i.id for state in book.services.values() for i in state.instances}
+        real = {r.id for r in sim.engine.reals.values() if r.spec.project == PROJECT}
+        if known != real:
+            raise Violation("leak", f"the controller knows {sorted(known)}, there are {sorted(real)}")
+        if sim.store.open_intents() or controller.core.open_keys(PROJECT):
+            raise Violation("leak", f"open: {sim.store.open_intents()} {sorted(controller.core.open_keys(PROJECT))}")
+        if controller.core.retry_at_s(PROJECT) is not None:
+            raise Violation("leak", "a failed command is remembered that nobody will ask for again")
+        now_s = sim.wall_s()
+        wake_at_s = controller.core.wake_at_s(PROJECT, now_s)
+        if wake_at_s is not None:
+            raise Violation("leak", f"at rest, and to be woken in {wake_at_s - now_s:.3f} s")
+        wanted = {route for state in book.services.values() for route in _keys(book, state.target)}
+        if set(sim.router.routes) != wanted:
+            raise Violation("leak", f"routes {sorted(sim.router.routes)} for {sorted(wanted)}")
+
+
+def _keys(book: Book, target: object) -> list[str]:
+    definition = book.definitions.get(getattr(target, "definition_id", ""))
+    return [route.key for route in definition.routes] if definition else []
+
+
+def _has_completed(replica_id: str, state: object) -> bool:
+    instances = getattr(state, "instances", ())
+    return any(i.id == replica_id and i.phase is InstancePhase.COMPLETED for i in instances)
+
+
+_R = RolloutPhase
+_KINDS = ("project", "service", "definition", "release", "request")

@@ -1,0 +1,137 @@
+"""The simulated load balancer: the pools as they really are, and what it has open to whom.
+
+Changes take effect in the order in which they were asked for, and a newer one makes an older one that has not
+taken effect yet void.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from fairlead.errors import DeadlineError, FairleadError, PortTakenError, RouterUnavailableError
+from fairlead.routing import EndpointState, EndpointStatus, Route, RouteStatus
+
+if TYPE_CHECKING:
+    from tests.simulation.clients import Request
+    from tests.simulation.sim import Sim
+
+Reply = Callable[[FairleadError | None], None]
+TAKEN_PORT = 9999
+"""Somebody else on this machine listens there."""
+
+POLL_S = 0.05
+
+
+class SimRouter:
+    """``routes``: what the running proxy serves, by key. ``out_since_s``: since when a replica is in no pool."""
+
+    def __init__(self, sim: Sim) -> None:
+        self._sim = sim
+        self.routes: dict[str, Route] = {}
+        self.ready: dict[str, dict[str, int]] = {}
+        self.out_since_s: dict[str, float] = {}
+        self.open: dict[str, dict[str, set[Request]]] = {}
+        self._asked = 0
+        self._effective = 0
+
+    def apply(self, project: str, routes: Sequence[Route], reply: Reply) -> None:
+        world, faults = self._sim.world, self._sim.faults
+        if faults.hit("route-refused"):
+            world.injected("the router refuses")
+            world.at(world.between(0.002, 0.05), lambda: reply(RouterUnavailableError("the proxy does not answer")))
+            return
+        if any(route.listen.port == TAKEN_PORT for route in routes):
+            world.at(0.01, lambda: reply(PortTakenError(f"port {TAKEN_PORT} belongs to somebody else")))
+            return
+        self._asked += 1
+        asked = self._asked
+        lands_s = world.between(0.002, 0.05)
+        if faults.hit("route-slow"):
+            lands_s = world.between(0.5, 4.0)
+            world.injected("the router is slow")
+        acked_s = lands_s
+        heard: FairleadError | None = None
+        if faults.hit("route-acked-early"):
+            lands_s = acked_s + world.between(0.05, 1.5)
+            world.injected(f"the router says done {lands_s - acked_s:.3f} s too early")
+        elif faults.hit("route-reply-lost"):
+            acked_s = lands_s + world.between(0.5, 2.0)
+            heard = DeadlineError("no answer in time")
+            world.injected("the router's answer is lost")
+        world.at(lands_s, lambda: self._take_effect(asked, tuple(routes)))
+        world.at(acked_s + 0.0001, lambda: reply(heard))
+
+    def observe(self, project: str) -> Mapping[str, RouteStatus]:
+        """What the running proxy says."""
+        return {key: self._status(key, self.routes[key]) for key in sorted(self.routes)}
+
+    def shed(self, replica_id: str, share: float, reply: Reply) -> None:
+        """Close a share of the streams of one replica."""
+        streams = sorted(
+            (r for pool in self.open.values() for r in pool.get(replica_id, ()) if r.stream), key=lambda r: r.number
+        )
+        for request in streams[: -(-int(len(streams) * share * 1000) // 1000)]:
+            self._sim.clients.shed(request)
+        self._sim.world.at(0.01, lambda: reply(None))
+
+    def restart_empty(self) -> None:
+        """The proxy has died and come back knowing nothing."""
+        self._asked += 1
+        self._effective = self._asked
+        self._serve(())
+
+    def in_pool(self, replica_id: str) -> bool:
+        """Whether any route sends new requests to it."""
+        return any(replica_id in pool for pool in self.ready.values())
+
+    def _take_effect(self, asked: int, routes: tuple[Route, ...]) -> None:
+        if asked < self._effective:
+            return
+        self._effective = asked
+        self._serve(routes)
+
+    def _serve(self, routes: tuple[Route, ...]) -> None:
+        sim = self._sim
+        before = {replica_id for pool in self.ready.values() for replica_id in pool}
+        self.routes = {route.key: route for route in routes}
+        self.ready = {
+            route.key: {e.replica_id: e.weight for e in route.endpoints if e.state is EndpointState.READY}
+            for route in routes
+        }
+        after = {replica_id for pool in self.ready.values() for replica_id in pool}
+        for replica_id in after:
+            self.out_since_s.pop(replica_id, None)
+        for replica_id in before - after:
+            self.out_since_s[replica_id] = sim.world.now_s
+        if sim.world.trace is not None:
+            sim.world.say("router", "serves " + ("; ".join(map(_words, routes)) or "nothing"))
+        sim.changed = True
+        sim.safety.on_routes()
+        sim.clients.on_routes()
+        sim.world.at(sim.world.between(0.0, POLL_S), sim.wake)
+
+    def _status(self, key: str, route: Route) -> RouteStatus:
+        known = {e.replica_id: e for e in route.endpoints}
+        opened = self.open.get(key, {})
+        statuses = []
+        for replica_id in sorted({*known, *(r for r, requests in opened.items() if requests)}):
+            requests = opened.get(replica_id, ())
+            endpoint = known.get(replica_id)
+            statuses.append(
+                EndpointStatus(
+                    replica_id=replica_id,
+                    state=endpoint.state if endpoint else EndpointState.DRAIN,
+                    weight=endpoint.weight if endpoint else 100,
+                    in_flight=len(requests),
+                    streams=sum(request.stream for request in requests),
+                )
+            )
+        return RouteStatus(key=key, listening=True, endpoints=tuple(statuses))
+
+
+def _words(route: Route) -> str:
+    pool = " ".join(
+        f"{e.replica_id}{'' if e.state is EndpointState.READY else '(' + e.state + ')'}" for e in route.endpoints
+    )
+    return f"{route.key} -> {pool or 'nobody'}"

@@ -1,0 +1,292 @@
+"""The promises, checked against what really is after every event; the first one broken ends the run.
+
+Told by the engine, the router and the controllers what happens. Availability is a ratchet: once so many replicas
+serve, the controller may never be the one that makes them fewer, as far as the operator still wants them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fairlead.observed import Health, Observation
+from fairlead.rollout import commands
+from fairlead.rollout.progress import is_lingering
+from fairlead.rollout.state import ServiceState
+from fairlead.rollout.states import ACTIVE, LIVE, InstancePhase, RolloutPhase
+from fairlead.spec.model import FailureAction, Order
+from tests.simulation.replicas import Real
+from tests.simulation.world import Violation
+
+if TYPE_CHECKING:
+    from fairlead.controller.core import Order as JournalledOrder
+    from tests.simulation.controller import SimController
+    from tests.simulation.sim import Sim
+
+LEAVING_TIMEOUT_S = 10.0
+FAILED_TIMEOUT_S = 5.0
+ALL = 1_000_000
+_ENDED = frozenset({"rolled-back", "superseded", "failed"})
+
+
+class Bar:
+    """What one service has to keep up. ``floor``: so many have served; ``low``, ``high``: the numbers wanted
+    since all was steady; ``slack``: how many may be missing in a stop-first exchange."""
+
+    __slots__ = ("floor", "high", "low", "order_seen", "slack", "surge", "target", "touched")
+
+    def __init__(self) -> None:
+        self.floor = 0
+        self.low = 0
+        self.high = 0
+        self.slack = 0
+        self.surge = 0
+        self.target = 0
+        self.touched = False
+        self.order_seen = False
+
+    @property
+    def required(self) -> int:
+        return max(0, self.low - self.slack)
+
+
+class Safety:
+    """Everything that must hold at all times."""
+
+    def __init__(self, sim: Sim) -> None:
+        self._sim = sim
+        self._bars: dict[str, Bar] = {}
+        self._states: dict[str, ServiceState] = {}
+        self._releases: dict[int, str] = {}
+        self._events = 0
+
+    def bar(self, service: str) -> Bar:
+        found = self._bars.get(service)
+        if found is None:
+            found = self._bars[service] = Bar()
+        return found
+
+    def is_wanted(self, service: str) -> bool:
+        """Whether the operator wants ``service`` to serve at all."""
+        bar = self._bars.get(service)
+        return bar is not None and bar.low > 0 and bar.floor > 0
+
+    # What the injector does
+
+    def touch(self, service: str) -> None:
+        """The injector has hurt ``service``: fewer may serve than before."""
+        self.bar(service).touched = True
+
+    def touch_all(self) -> None:
+        for bar in self._bars.values():
+            bar.touched = True
+
+    # What the engine is asked to do
+
+    def on_start(self, real: Real) -> None:
+        if real.spec.project != "shop":
+            raise Violation("foreign", f"{real.id} is not ours to start")
+        if not real.exclusive:
+            return
+        others = [
+            other.id
+            for other in self._sim.engine.reals.values()
+            if other is not real and other.service == real.service and other.runs and other.exclusive
+        ]
+        if others:
+            raise Violation("two-writers", f"{real.id} starts while {', '.join(others)} run on the same volume")
+
+    def on_remove(self, real: Real) -> None:
+        if real.spec.project != "shop":
+            raise Violation("foreign", f"{real.id} is not ours to remove")
+
+    def on_signal(self, real: Real) -> None:
+        """The drain contract: out of every pool, then nothing in flight or its deadline over."""
+        sim = self._sim
+        if real.spec.project != "shop":
+            raise Violation("foreign", f"{real.id} is not ours to stop")
+        if sim.router.in_pool(real.id):
+            raise Violation("signalled-in-pool", f"{real.id} is signalled while a route sends it requests")
+        if not real.requests or real.hung:
+            return
+        out_since_s = sim.router.out_since_s.get(real.id, sim.world.now_s)
+        since_s = sim.world.now_s - out_since_s
+        state = self._states.get(real.service)
+        instance = next((i for i in state.instances if i.id == real.id), None) if state else None
+        rollout = real.spec.revision.service.options.rollout
+        requests_s = 30.0 if rollout.drain_timeout_s is None else rollout.drain_timeout_s
+        streams_s = 300.0 if rollout.stream_timeout_s is None else rollout.stream_timeout_s
+        leaving = state is None or state.leaving
+        if leaving or real.exclusive:
+            requests_s = min(requests_s, LEAVING_TIMEOUT_S)
+            streams_s = 0.0 if leaving else min(streams_s, LEAVING_TIMEOUT_S)
+        elif instance is None or instance.failure:
+            requests_s, streams_s = min(requests_s, FAILED_TIMEOUT_S), min(streams_s, FAILED_TIMEOUT_S)
+        for request in real.requests:
+            limit_s = streams_s if request.stream else requests_s  # type: ignore[attr-defined]
+            if since_s < limit_s - 0.01:
+                kind = "stream" if request.stream else "request"  # type: ignore[attr-defined]
+                raise Violation(
+                    "cut", f"{real.id} is signalled with a {kind} open, {since_s:.3f} s of {limit_s:g} s after leaving"
+                )
+
+    def on_routes(self) -> None:
+        """The proxy serves something else now: only replicas that exist, weights that add up."""
+        sim = self._sim
+        for key, pool in sim.router.ready.items():
+            if pool and sum(pool.values()) <= 0:
+                raise Violation("weights", f"{key} has replicas and no weight")
+            for replica_id in pool:
+                real = sim.engine.reals.get(replica_id)
+                if real is None and replica_id not in sim.gone:
+                    raise Violation("routed-to-nobody", f"{key} sends requests to {replica_id}, which never was")
+                if real is not None and real.signalled_at_s is not None:
+                    raise Violation("routed-to-stopped", f"{key} sends requests to {replica_id}, which was signalled")
+
+    # What the controller decides
+
+    def on_order(self, controller: SimController, order: JournalledOrder) -> None:
+        sim = self._sim
+        if not sim.store.is_open(order.intent):
+            raise Violation("not-journalled", f"{order.command.key} has no open intent {order.intent}")
+        if controller.core.epoch != sim.store.newest_epoch:
+            raise Violation("stale-leader", f"{controller.name} acts with an old lease: {order.command.key}")
+        if isinstance(order.command, commands.ApplyRoutes):
+            for route in order.command.routes:
+                self._admitted(controller, route.service, [e.replica_id for e in route.endpoints])
+
+    def _admitted(self, controller: SimController, service: str, replica_ids: list[str]) -> None:
+        book = controller.core.book("shop")
+        known = {i.id: i for i in book.services[service].instances} if service in book.services else {}
+        for replica_id in replica_ids:
+            instance = known.get(replica_id)
+            if instance is None or instance.revision_id not in book.definitions:
+                raise Violation("not-admitted", f"{replica_id} is routed to and belongs to no admitted revision")
+
+    def after_step(self, controller: SimController, observation: Observation | None) -> None:
+        """A controller has taken a step that is committed."""
+        sim = self._sim
+        sim.changed = True
+        if not controller.alive or controller.core.epoch != sim.store.newest_epoch:
+            return
+        book = controller.core.books.get("shop")
+        if book is None:
+            return
+        for number, release in book.releases.items():
+            before = self._releases.get(number)
+            if before in _ENDED and release.state != before:
+                raise Violation("finished", f"release {number} was {before} and is {release.state}")
+            self._releases[number] = release.state
+        if book.gone:
+            self._releases = {}
+        services = {} if book.gone else book.services
+        self._count_rollouts(services)
+        for name in {*self._states, *services}:
+            self._measure(name, services.get(name), controller)
+        self._states = dict(services)
+        self._no_alarm()
+
+    def _no_alarm(self) -> None:
+        newest = self._sim.store._last_event
+        if newest == self._events:
+            return
+        for number in range(self._events + 1, newest + 1):
+            event = self._sim.store._events.get(number)
+            if event is None:
+                continue
+            self._sim.world.say("event", f"{event.kind}: {event.message}")
+            if event.kind == "invariant-violated":
+                raise Violation("invariant", event.message)
+        self._events = newest
+
+    def _count_rollouts(self, services: object) -> None:
+        assert isinstance(services, dict) or services is not None
+        for name, state in services.items():  # type: ignore[attr-defined]
+            before = self._states.get(name)
+            if state.rollout is None or state.rollout.phase in ACTIVE:
+                continue
+            if before is not None and before.rollout is not None and before.rollout.phase in ACTIVE:
+                self._sim.rollouts += 1
+
+    def _measure(self, name: str, state: ServiceState | None, controller: SimController) -> None:
+        bar = self.bar(name)
+        if state is None or state.target is None or state.leaving:
+            bar.target = bar.low = 0
+        if state is None:
+            bar.high = bar.surge = 0
+            return
+        rollout = state.rollout
+        wanted = state.target.replicas if state.target is not None and not state.leaving else 0
+        active = rollout is not None and rollout.phase in ACTIVE
+        live = sum(instance.phase in LIVE for instance in state.instances)
+        if not active and live <= wanted and bar.floor >= wanted - self._excess(state, controller):
+            bar.low, bar.high, bar.slack, bar.surge = wanted, wanted, 0, 0
+        bar.target = wanted
+        bar.low = min(bar.low, wanted)
+        bar.high = max(bar.high, wanted, rollout.origin.replicas if rollout and rollout.origin else 0)
+        if active or bar.slack or bar.surge:
+            self._allow(bar, state, controller, wanted)
+        if live > bar.high + bar.surge:
+            raise Violation("surge", f"{name}: {live} live replicas, {bar.high} wanted and {bar.surge} more allowed")
+
+    def _excess(self, state: ServiceState, controller: SimController) -> int:
+        """How many failures the policy tolerates without replacing them."""
+        return len(state.rollout.failed_slots) if state.rollout is not None else 0
+
+    def _allow(self, bar: Bar, state: ServiceState, controller: SimController, wanted: int) -> None:
+        definitions = controller.core.book("shop").definitions
+        ids = [state.target.definition_id] if state.target else []
+        if state.rollout is not None and state.rollout.origin is not None:
+            ids.append(state.rollout.origin.definition_id)
+        for definition_id in ids:
+            definition = definitions.get(definition_id)
+            if definition is None:
+                continue
+            policy = definition.policy
+            if policy.exclusive or policy.job:
+                bar.slack, bar.surge = ALL, max(bar.surge, 1)
+            for update in (policy.update, policy.rollback):
+                if update.order is Order.STOP_FIRST:
+                    bar.slack = max(bar.slack, update.parallelism)
+                bar.surge = max(bar.surge, min(update.parallelism, max(wanted, bar.high)))
+                if update.max_failure_ratio > 0 or update.failure_action is FailureAction.CONTINUE:
+                    failed = state.rollout.failed_slots if state.rollout else ()
+                    bar.slack = max(bar.slack, len(failed))
+
+    # After every event
+
+    def check(self) -> None:
+        """Whether as many serve as have to."""
+        for name in sorted(self._bars):
+            bar = self._bars[name]
+            state = self._states.get(name)
+            serving = self._serving(name, state) if state is not None else 0
+            if bar.touched:
+                bar.floor = min(bar.floor, serving)
+                bar.touched = False
+            bar.floor = min(bar.floor, bar.required)
+            if serving < bar.floor:
+                raise Violation(
+                    "availability",
+                    f"{name}: {serving} ready and routed, {bar.floor} were and {bar.required} have to be",
+                )
+            bar.floor = max(bar.floor, min(serving, bar.required))
+
+    def _serving(self, name: str, state: ServiceState) -> int:
+        sim = self._sim
+        now_s = sim.world.now_s
+        pools = [sim.router.ready[key] for key in sim.router.ready if key.split("/")[1] == name]
+        ready = {i.id for i in state.instances if i.phase is InstancePhase.READY}
+        count = 0
+        for real in sim.engine.reals.values():
+            if real.service != name or not real.serves or real.doomed or real.hidden_until_s > now_s:
+                continue
+            if real.verdict(now_s) is not Health.READY:
+                continue
+            if pools:
+                count += all(real.id in pool for pool in pools)
+            else:
+                count += real.id in ready
+        return count
+
+
+__all__ = ["Bar", "RolloutPhase", "Safety", "is_lingering"]

@@ -1,0 +1,252 @@
+"""What operators do in a run: files that follow each other, and commands at awkward moments.
+
+A file is known by its number in :attr:`Scenario.files`, so that a request survives a controller as one number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+from fairlead.controller.controls import OperationKind, UpRequest
+from fairlead.controller.core import Core
+from fairlead.errors import NotFoundError, RefusedError, StoreConflictError, StoreError
+from fairlead.spec.model import (
+    Condition,
+    Dependency,
+    Deploy,
+    FailureAction,
+    Mount,
+    Order,
+    Port,
+    Project,
+    RestartCondition,
+    RestartPolicy,
+    RolloutOptions,
+    Service,
+    ServiceOptions,
+    Strategy,
+    UpdateConfig,
+)
+from tests.simulation.behaviour import BAD
+from tests.simulation.controller import PROJECT
+from tests.simulation.router import TAKEN_PORT
+from tests.simulation.world import Crash
+
+if TYPE_CHECKING:
+    from tests.simulation.sim import Sim
+
+Act = Callable[[Core, float], object]
+
+
+class Scenario:
+    """The operator of one run. ``files``: every file so far; ``good``: one with nothing wrong in it."""
+
+    def __init__(self, sim: Sim) -> None:
+        self._sim = sim
+        self._rng = Random(f"{sim.world.seed}:scenario")
+        self._shape = self._rng.choice(("api", "api", "api+worker", "db", "api+db", "api+job", "api+web+worker"))
+        self._updates = {name: self._update() for name in ("api", "web", "worker")}
+        self._rollbacks = {name: self._update() for name in ("api", "web", "worker")}
+        self._options = self._rollout_options()
+        self._condition = self._rng.choice((RestartCondition.ANY, RestartCondition.ON_FAILURE, None))
+        self._version = 0
+        self._scales = {name: self._rng.choice((1, 2, 3, 4)) for name in ("api", "web", "worker")}
+        self.files: list[Project] = []
+        self.pending = 0
+        self.acts_left = self._rng.choice((1, 2, 4, 6))
+
+    # Files
+
+    def good_file(self) -> int:
+        """A new file that is healthy; its number."""
+        return self._file(None, None)
+
+    def bad_file(self) -> int:
+        """A new file with one broken service; its number."""
+        names = [name for name in self._names() if name != "job"]
+        return self._file(self._rng.choice(names), self._rng.choice((*BAD, "port-taken")))
+
+    def _names(self) -> list[str]:
+        return ["job" if part == "job" else part for part in self._shape.split("+")]
+
+    def _file(self, broken: str | None, how: str | None) -> int:
+        self._version += 1
+        names = self._names()
+        if self._rng.random() < 0.1 and len(names) > 1 and broken is None:
+            names = names[:-1]
+        services = {name: self._service(name, how if name == broken else None, names) for name in names}
+        self.files.append(Project(name=PROJECT, working_dir="/srv", services=services))
+        return len(self.files) - 1
+
+    def _service(self, name: str, bad: str | None, names: list[str]) -> Service:
+        rng = self._rng
+        environment = {"V": str(self._version if rng.random() < 0.8 else 0)}
+        if bad and bad != "port-taken":
+            environment["BAD"] = bad
+        if name == "job":
+            return Service(name=name, command=("migrate",), environment={**environment, "JOB": "1"})
+        if name in self._scales and rng.random() < 0.25:
+            self._scales[name] = rng.choice((0, 1, 2, 3, 4, 5))
+        depends_on = {}
+        if name == "worker" and "api" in names:
+            depends_on["api"] = Dependency(condition=rng.choice((Condition.HEALTHY, Condition.STARTED)))
+        if name == "api" and "db" in names:
+            depends_on["db"] = Dependency(condition=Condition.HEALTHY)
+        if name == "api" and "job" in names:
+            depends_on["job"] = Dependency(condition=Condition.COMPLETED)
+        ports = {"api": (Port(target=8000, published=8080),), "web": (Port(target=80, published=80),)}.get(name, ())
+        if name == "db":
+            ports = (Port(target=5432, published=5432),)
+        if name == "web":
+            ports = (*ports, Port(target=443, published=443))
+        if bad == "port-taken":
+            ports = (Port(target=8000, published=TAKEN_PORT),)
+        mounts = (Mount(type="volume", source="data", target="/data"),) if name == "db" else ()
+        deploy = Deploy(
+            replicas=1 if name == "db" else self._scales[name],
+            update=self._updates.get(name),
+            rollback=self._rollbacks.get(name),
+            restart_policy=RestartPolicy(condition=self._condition) if self._condition else None,
+        )
+        options = ServiceOptions(rollout=self._options)
+        return Service(
+            name=name, command=("serve",), environment=environment, ports=ports, volumes=mounts, deploy=deploy,
+            depends_on=depends_on, options=options,
+        )  # fmt: skip
+
+    def _update(self) -> UpdateConfig | None:
+        rng = self._rng
+        if rng.random() < 0.4:
+            return None
+        return UpdateConfig(
+            parallelism=rng.choice((None, 0, 1, 2, 3)),
+            delay_s=rng.choice((None, 0.5, 3.0)),
+            monitor_s=rng.choice((None, None, 1.0, 5.0)),
+            max_failure_ratio=rng.choice((None, None, None, 0.3)),
+            failure_action=rng.choice(
+                (None, None, FailureAction.PAUSE, FailureAction.ROLLBACK, FailureAction.CONTINUE)
+            ),
+            order=rng.choice((None, Order.START_FIRST, Order.STOP_FIRST)),
+        )
+
+    def _rollout_options(self) -> RolloutOptions:
+        rng = self._rng
+        return RolloutOptions(
+            strategy=rng.choice((Strategy.ROLLING, Strategy.ROLLING, Strategy.ROLLING, Strategy.RECREATE)),
+            drain_timeout_s=rng.choice((None, 3.0, 10.0)),
+            stream_timeout_s=rng.choice((None, 5.0, 20.0)),
+            progress_deadline_s=rng.choice((None, 120.0)),
+        )
+
+    # Commands
+
+    def begin(self, core: Core, project: str, operation_id: str, file: int, now_s: float) -> None:
+        """The second half of `up`: everything is prepared."""
+        try:
+            core.up(UpRequest(project=self.files[file]), operation_id, "memory", now_s)
+        except (NotFoundError, RefusedError) as error:
+            from fairlead.controller.controls import OperationState
+
+            core.close_operation(project, operation_id, OperationState.FAILED, error.message, now_s)
+
+    def start(self) -> None:
+        """The first deployment, and then one act after another."""
+        self.order(self._up(self.good_file() if self._rng.random() < 0.9 else self.bad_file()))
+        self._next_act()
+
+    def order(self, act: tuple[str, Act]) -> None:
+        """Have ``act`` done by whichever controller answers."""
+        self.pending += 1
+        self._try(act)
+
+    def up_good(self) -> None:
+        """A healthy file, for the phase after the world has healed."""
+        self.order(self._up(self.good_file()))
+
+    def up_bad(self) -> None:
+        self.order(self._up(self.bad_file()))
+
+    def resume(self) -> None:
+        self.order(("resume", lambda core, now_s: core.resume(PROJECT, now_s)))
+
+    def down(self) -> None:
+        self.order(("down", lambda core, now_s: core.down(PROJECT, False, now_s)))
+
+    def _next_act(self) -> None:
+        if self.acts_left <= 0:
+            return
+        self.acts_left -= 1
+        pause_s = self._rng.choice((0.05, 0.5, 2.0, 5.0, 20.0, 45.0)) * (0.5 + self._rng.random())
+        self.pending += 1
+        self._sim.world.at(pause_s, self._act)
+
+    def _act(self) -> None:
+        self.pending -= 1
+        self._sim.clients.burst(8, 15.0)
+        self.order(self._choose())
+        self._next_act()
+
+    def _choose(self) -> tuple[str, Act]:
+        rng = self._rng
+        kinds = ("up",) * 5 + ("bad",) * 3 + ("deploy", "rollback", "rollback", "restart", "scale", "scale")
+        kind = rng.choice((*kinds, "pause", "resume", "down", "again"))
+        match kind:
+            case "up":
+                return self._up(self.good_file())
+            case "bad":
+                return self._up(self.bad_file())
+            case "again":
+                return self._up(max(len(self.files) - 1, 0))
+            case "deploy":
+                name, value = rng.choice(self._names()), str(rng.randrange(1000))
+                return "deploy", lambda core, now_s: core.deploy(PROJECT, name, None, {"V": value}, now_s)
+            case "rollback":
+                number = rng.choice((None, None, 1, 2))
+                return "rollback", lambda core, now_s: core.rollback(PROJECT, number, now_s)
+            case "restart":
+                return "restart", lambda core, now_s: core.restart(PROJECT, (), now_s)
+            case "scale":
+                name, count = rng.choice(self._names()), rng.choice((0, 0, 1, 2, 3, 5))
+                if name in ("db", "job"):
+                    count = min(count, 1)
+                return f"scale {name}={count}", lambda core, now_s: core.scale(PROJECT, {name: count}, now_s)
+            case "pause":
+                return "pause", lambda core, now_s: core.pause(PROJECT, now_s)
+            case "resume":
+                return "resume", lambda core, now_s: core.resume(PROJECT, now_s)
+        return "down", lambda core, now_s: core.down(PROJECT, False, now_s)
+
+    def _up(self, file: int) -> tuple[str, Act]:
+        def act(core: Core, now_s: float) -> None:
+            book = core.books.get(PROJECT)
+            if book is not None and not book.gone and book.project.leaving:
+                raise RefusedError("going down")
+            operation = core.open_operation(PROJECT, OperationKind.UP, now_s, request={"file": file})
+            self._sim.leader().prepare(PROJECT, operation.id, file)
+
+        return f"up file {file}", act
+
+    def _try(self, act: tuple[str, Act]) -> None:
+        sim = self._sim
+        controller = sim.leader_or_none()
+        if controller is None:
+            sim.world.at(1.0, lambda: self._try(act))
+            return
+        name, call = act
+        sim.world.say("operator", name)
+        try:
+            call(controller.core, sim.wall_s())
+        except Crash:
+            controller.die("crash")
+        except StoreConflictError:
+            controller.die("another controller has the lease")
+        except StoreError:
+            sim.world.at(1.0, lambda: self._try(act))
+            return
+        except (NotFoundError, RefusedError) as error:
+            sim.world.say("operator", f"is refused: {error.message}")
+        self.pending -= 1
+        sim.safety.after_step(controller, None)
+        controller.wake()
