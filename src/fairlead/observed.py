@@ -128,9 +128,13 @@ class ReplicaHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One project at one moment. ``replicas`` are sorted by id, ``routes`` by key."""
+    """One project at one moment. ``replicas`` are sorted by id, ``routes`` by key.
+
+    ``taken_at_s``: when looking began, None where it took no time. What was decided later is not seen in it.
+    """
 
     project: str
     replicas: tuple[ObservedReplica, ...] = ()
     health: Mapping[str, ReplicaHealth] = field(default_factory=dict)
     routes: Mapping[str, RouteStatus] = field(default_factory=dict)
+    taken_at_s: float | None = None

@@ -12,7 +12,8 @@ from fairlead.controller.book import Book, Release, StoredDefinition
 from fairlead.observed import ReplicaSpec
 from fairlead.plan.planner import definition_id, jobs
 from fairlead.rollout.lifecycle import number_of
-from fairlead.rollout.state import ProjectState, ServiceState, Target
+from fairlead.rollout.state import Instance, ProjectState, ServiceState, Target
+from fairlead.rollout.states import InstancePhase
 
 
 def adopted(project: str, engine: str, specs: Sequence[ReplicaSpec], cores: int, now_s: float) -> Book | None:
@@ -38,6 +39,7 @@ def adopted(project: str, engine: str, specs: Sequence[ReplicaSpec], cores: int,
             project=project,
             service=name,
             target=targets[name],
+            instances=tuple(_instance(spec, now_s) for spec in sorted(mine, key=lambda spec: number_of(spec.id))),
             next_number=1 + max(number_of(spec.id) for spec in mine),
         )
     release = Release(
@@ -46,6 +48,20 @@ def adopted(project: str, engine: str, specs: Sequence[ReplicaSpec], cores: int,
     state = ProjectState(name=project, engine=engine, release=1, serving=1)
     book = Book(project=state, services=services, releases={1: release})
     return book.with_definitions(stored, cores)
+
+
+def _instance(spec: ReplicaSpec, now_s: float) -> Instance:
+    """A replica that runs, as far as anybody knows; the first look tells more."""
+    return Instance(
+        id=spec.id,
+        slot=spec.slot,
+        revision_id=spec.revision.id,
+        generation=spec.generation,
+        phase=InstancePhase.STARTING,
+        created_at_s=now_s,
+        started_at_s=now_s,
+        served=True,
+    )
 
 
 def _key(spec: ReplicaSpec) -> tuple[str, int]:

@@ -84,13 +84,13 @@ def documents(book: Book) -> dict[Key, Any]:
     """Every document of ``book`` as its value, by key; not encoded, so that unchanged ones compare by identity."""
     name = book.name
     found: dict[Key, Any] = {("operation", name, key): value for key, value in book.operations.items()}
+    found |= {("request", name, key): value for key, value in book.requests.items()}
     if book.gone:
         return found
     found[("project", name)] = book.project
     found |= {("service", name, key): value for key, value in book.services.items()}
     found |= {("definition", name, key): value for key, value in book.stored.items()}
     found |= {("release", name, f"{key:06d}"): value for key, value in book.releases.items()}
-    found |= {("request", name, key): value for key, value in book.requests.items()}
     return found
 
 
@@ -120,6 +120,8 @@ def read_books(store: Store, cores: int) -> dict[str, Book]:
             books[name] = Book(project=ProjectState(name=name, engine=""), gone=True)
         operation = msgspec.convert(document, Operation)
         books[name] = replace(books[name], operations=dict(books[name].operations) | {operation.id: operation})
+    for key, document in store.documents("request").items():
+        books[key[1]] = replace(books[key[1]], requests={**books[key[1]].requests, key[2]: document})
     return books
 
 
@@ -131,7 +133,6 @@ def _read(store: Store, project: ProjectState, cores: int) -> Book:
         project=project,
         services={name: from_document(document, ServiceState) for name, document in of("service").items()},
         releases={int(name): from_document(document, Release) for name, document in of("release").items()},
-        requests=of("request"),
     )
     stored = {name: from_document(document, StoredDefinition) for name, document in of("definition").items()}
     return book.with_definitions(stored, cores)

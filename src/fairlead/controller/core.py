@@ -100,7 +100,8 @@ class Core:
         """Begin the release that ``request`` asks for, as the operation opened before."""
         book = self.book(request.project.name)
         if book.gone:
-            book = replace(book, gone=False, project=ProjectState(name=book.name, engine=engine))
+            project = ProjectState(name=book.name, engine=engine)
+            book = Book(project=project, operations=book.operations, requests=book.requests)
         project = changed(book.project, files=request.project.files, engine=engine)
         for service, replicas in request.scale.items():
             if service not in request.project.services:
@@ -196,8 +197,10 @@ class Core:
         after = replace(book, project=result.project, services=result.services)
         after = outcomes.mirror_release(after, now_s)
         if result.gone:
-            after = replace(after, gone=True)
+            after = Book(project=after.project, operations=after.operations, requests=after.requests, gone=True)
+            self._retries.forget(book.name)
         after = outcomes.settle_operations(after, observation, now_s)
+        self._retries.keep_only(book.name, {c.key for c in result.commands}.union(self._open.get(book.name, ())))
         wanted = [c for c in result.commands if self._is_due(book.name, c, now_s)]
         self._restless.discard(book.name)
         return self._commit(after, now_s, orders=wanted, notes=result.notes)
@@ -207,7 +210,10 @@ class Core:
         self._open.get(project, {}).pop(command.key, None)
         self._unsettled[intent] = error.message if error else ""
         book = self.books.get(project)
-        if book is None or book.gone:
+        if book is None:
+            return
+        if book.gone:
+            self._commit(book, now_s)
             return
         giving_up = self._retries.note(project, command.key, error, now_s)
         if error is not None and not giving_up:

@@ -5,6 +5,8 @@ Used by `core`. An error that a retry may help is retried with backoff; one that
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from fairlead.errors import FairleadError
 
 FIRST_S = 0.1
@@ -39,6 +41,12 @@ class Retries:
     def next_at_s(self, project: str, *, after_s: float = 0.0) -> float | None:
         """The earliest time after ``after_s`` at which a failed command may be tried again."""
         return min((at for _, at in self._failed.get(project, {}).values() if at > after_s), default=None)
+
+    def keep_only(self, project: str, keys: Collection[str]) -> None:
+        """Forget the failed commands that nobody asks for any more."""
+        failed = self._failed.get(project)
+        if failed:
+            self._failed[project] = {key: entry for key, entry in failed.items() if key in keys}
 
     def forget(self, project: str) -> None:
         """Nothing of ``project`` is left to be retried."""

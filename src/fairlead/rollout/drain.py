@@ -16,6 +16,8 @@ from fairlead.rollout.policy import DRAIN_TIMEOUT_S, STREAM_TIMEOUT_S, ServicePo
 from fairlead.rollout.progress import QUIET_S, standby_until_s
 from fairlead.rollout.state import Instance, ServiceState
 from fairlead.rollout.view import Presence, ServiceView
+from fairlead.rollout.wanted import order_of
+from fairlead.spec.model import Order
 
 LEAVING_TIMEOUT_S = 10.0
 """The most that requests get when the whole service goes away, or when its successor waits for its volume."""
@@ -31,7 +33,7 @@ _NOTHING = Presence(in_pool=False, out=True)
 
 
 class DrainDeadlines(msgspec.Struct, frozen=True):
-    """Seconds after leaving the pool."""
+    """Seconds after leaving the pool, confirmed."""
 
     requests_s: float
     streams_s: float
@@ -62,7 +64,7 @@ def may_stop(
     if not instance.served or not view.routed:
         return not _is_standby(state, instance, definitions, now_s)
     since_s = _since(instance, now_s)
-    if since_s < QUIET_S or _is_standby(state, instance, definitions, now_s):
+    if since_s is None or since_s < QUIET_S or _is_standby(state, instance, definitions, now_s):
         return False
     limits = deadlines(state, instance, _policy(instance, definitions))
     presence = view.presence.get(instance.id, _NOTHING)
@@ -80,13 +82,15 @@ def shed_due(
         return None
     left = SHED_STAGES - instance.shed_stage
     due_s = limits.streams_s - left * SHED_STAGE_S
-    if left <= 0 or _since(instance, now_s) < due_s or not view.is_out(instance.id):
+    since_s = _since(instance, now_s)
+    if left <= 0 or since_s is None or since_s < due_s:
         return None
     return 1.0 / left
 
 
-def _since(instance: Instance, now_s: float) -> float:
-    return now_s - (instance.draining_since_s if instance.draining_since_s is not None else now_s)
+def _since(instance: Instance, now_s: float) -> float | None:
+    """How long the proxy has been known to send it nothing new; None: not known to."""
+    return None if instance.out_since_s is None else now_s - instance.out_since_s
 
 
 def _policy(instance: Instance, definitions: Mapping[str, Definition]) -> ServicePolicy | None:
@@ -99,8 +103,8 @@ def _is_standby(state: ServiceState, instance: Instance, definitions: Mapping[st
     rollout = state.rollout
     if rollout is None or rollout.origin is None or instance.failure or instance.key != rollout.origin.key:
         return False
-    policy = _policy(instance, definitions)
-    if policy is not None and policy.exclusive:
+    # Stop-first needs its place, and one that never got ready is no way back.
+    if order_of(state, definitions) is Order.STOP_FIRST or instance.ready_at_s is None:
         return False
     until_s = standby_until_s(state, definitions)
     return until_s is None or now_s < until_s

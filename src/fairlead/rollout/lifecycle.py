@@ -7,6 +7,7 @@ only what became of those that there are.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -71,20 +72,24 @@ def _adopt(state: ServiceState, view: ServiceView, now_s: float) -> ServiceState
     strangers = [view.replicas[key] for key in sorted(view.replicas) if key not in known]
     if not strangers:
         return state
-    adopted = tuple(_stranger(replica, now_s) for replica in strangers)
+    adopted = tuple(_stranger(replica, now_s, known=number_of(replica.id) < state.next_number) for replica in strangers)
     number = max([state.next_number, *(number_of(replica.id) + 1 for replica in strangers)])
     return replace(state, instances=state.instances + adopted, next_number=number)
 
 
-def _stranger(replica: ObservedReplica, now_s: float) -> Instance:
+def _stranger(replica: ObservedReplica, now_s: float, *, known: bool) -> Instance:
+    """``known``: its number was given by this service, which has forgotten it since: it can only go."""
     ended = replica.state is ReplicaState.EXITED
+    phase = _P.STOPPED if ended else _P.STARTING if replica.state is ReplicaState.RUNNING else _P.CREATING
+    leaves = known and not ended
     return Instance(
         id=replica.id,
         slot=replica.slot,
         revision_id=replica.revision_id,
         generation=replica.generation,
-        phase=_P.STOPPED if ended else _P.STARTING if replica.state is ReplicaState.RUNNING else _P.CREATING,
+        phase=_P.DRAINING if leaves else phase,
         created_at_s=now_s,
+        draining_since_s=now_s if leaves else None,
         started_at_s=now_s if replica.state is ReplicaState.RUNNING else None,
         served=True,
         addresses=replica.addresses,
@@ -98,9 +103,9 @@ def number_of(replica_id: str) -> int:
 
 
 def _observe(instance: Instance, view: ServiceView, policy: ServicePolicy | None, now_s: float) -> Instance:
-    if instance.phase in (_P.STOPPED, _P.FAILED, _P.COMPLETED):
-        return instance
     observed = view.replicas.get(instance.id)
+    if instance.phase in (_P.STOPPED, _P.FAILED, _P.COMPLETED):
+        return _resurface(instance, observed, now_s)
     if observed is None:
         return _missing(instance, view, now_s)
     if instance.missing_since_s is not None:
@@ -111,7 +116,32 @@ def _observe(instance: Instance, view: ServiceView, policy: ServicePolicy | None
         return _ended(instance, observed.exit or Exit(cause=ExitCause.EXITED), policy)
     if observed.state is ReplicaState.RUNNING and instance.phase is _P.CREATING:
         instance = move(instance, _P.STARTING, started_at_s=now_s)
+    if instance.phase is _P.DRAINING:
+        return _note_out(instance, view, now_s)
     return _take_health(instance, view, policy, now_s)
+
+
+def _resurface(instance: Instance, observed: ObservedReplica | None, now_s: float) -> Instance:
+    """It counted as ended and runs: a start that came late, or a list that left it out. It drains as others do."""
+    if instance.phase is _P.COMPLETED or observed is None or observed.state is not ReplicaState.RUNNING:
+        return instance
+    return drained(instance, now_s)
+
+
+def drained(instance: Instance, now_s: float, **changes: Any) -> Instance:
+    """``instance`` on its way out, from now on."""
+    return move(
+        instance, _P.DRAINING, draining_since_s=now_s, out_since_s=None, missing_since_s=None, shed_stage=0, **changes
+    )
+
+
+def _note_out(instance: Instance, view: ServiceView, now_s: float) -> Instance:
+    """When the proxy let go of it. A look that began before it was to leave says nothing about that."""
+    since_s = instance.draining_since_s
+    out = since_s is not None and view.taken_at_s > since_s and view.is_out(instance.id)
+    if out == (instance.out_since_s is not None):
+        return instance
+    return replace(instance, out_since_s=now_s if out else None)
 
 
 def _missing(instance: Instance, view: ServiceView, now_s: float) -> Instance:
@@ -145,13 +175,13 @@ def _take_health(instance: Instance, view: ServiceView, policy: ServicePolicy | 
         case _P.STARTING if health is Health.READY:
             return move(instance, _P.READY, ready_at_s=now_s, served=True)
         case _P.STARTING | _P.READY if health is Health.DEAD:
-            return move(instance, _P.DRAINING, draining_since_s=now_s, failure=f"liveness probe failed: {reason}")
+            return drained(instance, now_s, failure=f"liveness probe failed: {reason}")
         case _P.READY if health is Health.UNREADY:
             return move(instance, _P.STARTING)
         case _P.STARTING if instance.ready_at_s is None and _is_late(instance, policy, now_s):
             seconds = policy.start_timeout_s if policy else START_TIMEOUT_S
             why = f"not ready within {seconds:g} s" + (f": {reason}" if reason else "")
-            return move(instance, _P.DRAINING, draining_since_s=now_s, failure=why)
+            return drained(instance, now_s, failure=why)
     return instance
 
 

@@ -174,7 +174,7 @@ def is_lingering(instance: Instance, view: ServiceView, now_s: float) -> bool:
     if instance.phase is not _P.DRAINING or instance.draining_since_s is None or not view.is_out(instance.id):
         return False
     presence = view.presence.get(instance.id)
-    quiet = now_s - instance.draining_since_s >= QUIET_S
+    quiet = instance.out_since_s is not None and now_s - instance.out_since_s >= QUIET_S
     return quiet and presence is not None and presence.requests == 0 and presence.streams > 0
 
 

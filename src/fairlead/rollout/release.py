@@ -61,7 +61,7 @@ def step_project(
     replicas = _by_service(observation)
     for name in sorted(after):
         state = _open_gate(project, after, name, definitions, now_s)
-        view = view_of(name, templates(state, definitions), observation, replicas.get(name, {}))
+        view = view_of(name, templates(state, definitions), observation, replicas.get(name, {}), now_s)
         result = step(state, Observed(view=view, paused=project.paused), definitions, now_s)
         after[name] = result.state
         commands.extend(result.commands)
@@ -89,11 +89,14 @@ def begin_rollout(state: ServiceState, target: Target, release: int, now_s: floa
     """``state`` on its way to ``target``; what it goes back to is the last target that was released whole."""
     live = [instance for instance in state.instances if instance.phase in LIVE]
     current = sum(1 for instance in live if instance.key == target.key)
+    good = last_good(state)
+    # A release that was superseded half way leaves two revisions behind: together they serve what one did.
+    most = max((before.replicas for before in (state.target, good) if before is not None), default=0)
     rollout = Rollout(
         release=release,
         phase=_R.PENDING,
-        origin=last_good(state),
-        origin_replicas=len(live) - current,
+        origin=good,
+        origin_replicas=min(len(live) - current, most),
         started_at_s=now_s,
         progress_at_s=now_s,
         admitted=min(current, target.replicas),
@@ -209,7 +212,7 @@ def is_converged(
     """Every service runs and serves what its target says, and nothing else but replicas that linger."""
     replicas = _by_service(observation)
     for name, state in services.items():
-        view = view_of(name, templates(state, definitions), observation, replicas.get(name, {}))
+        view = view_of(name, templates(state, definitions), observation, replicas.get(name, {}), now_s)
         wanted = state.target.replicas if state.target else 0
         arrived = sum(
             1

@@ -36,7 +36,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """One replica. Times are seconds since the epoch; ``failure`` is why it has to go, empty if it need not.
 
     ``served``: it was in the pool at some time. ``outside``: it failed by no fault of its own (somebody
-    killed it), which no gate counts. ``shed_stage``: how often its streams were asked to go.
+    killed it), which no gate counts. ``shed_stage``: how often its streams were asked to go. ``out_since_s``:
+    since when, while it drains, the proxy has been known to send it nothing new.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     ready_at_s: float | None = None
     served: bool = False
     draining_since_s: float | None = None
+    out_since_s: float | None = None
     missing_since_s: float | None = None
     failure: str = ""
     outside: bool = False

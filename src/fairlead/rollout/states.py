@@ -21,7 +21,7 @@ class InstancePhase(StrEnum):
     ``creating``: the start is decided. ``starting``: it runs and may not serve (not yet, or not any more).
     ``ready``: it may serve. ``draining``: out of the pool, finishing what is in flight. ``stopping``: signalled.
     ``stopped``: ended, to be removed. ``failed``: ended by itself, to be removed. ``completed``: ended as it
-    should, kept as the proof.
+    should, kept as the proof. One that counted as ended and is seen running drains like any other.
     """
 
     CREATING = "creating"
@@ -59,8 +59,8 @@ INSTANCE_TRANSITIONS: dict[InstancePhase, frozenset[InstancePhase]] = {
     _I.READY: frozenset({_I.STARTING, _I.DRAINING, _I.FAILED, _I.COMPLETED}),
     _I.DRAINING: frozenset({_I.READY, _I.STOPPING, _I.STOPPED}),
     _I.STOPPING: frozenset({_I.STOPPED}),
-    _I.STOPPED: frozenset(),
-    _I.FAILED: frozenset({_I.STOPPED}),
+    _I.STOPPED: frozenset({_I.DRAINING}),
+    _I.FAILED: frozenset({_I.STOPPED, _I.DRAINING}),
     _I.COMPLETED: frozenset({_I.STOPPED}),
 }
 

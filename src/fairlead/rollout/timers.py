@@ -58,12 +58,12 @@ def _of_instance(state: ServiceState, instance: Instance, policy: ServicePolicy 
             yield started_s + (policy.start_timeout_s if policy else START_TIMEOUT_S)
         case _P.READY if instance.slot in state.restarts and instance.ready_at_s is not None:
             yield instance.ready_at_s + (policy.restart.window_s if policy else RESTART_WINDOW_S)
-        case _P.DRAINING if instance.draining_since_s is not None:
+        case _P.DRAINING if instance.out_since_s is not None:
             limits = deadlines(state, instance, policy)
             waits = (QUIET_S, limits.requests_s, limits.streams_s)
             stages = (limits.streams_s - left * SHED_STAGE_S for left in range(1, SHED_STAGES + 1))
             for wait_s in (*waits, *stages):
-                yield instance.draining_since_s + wait_s
+                yield instance.out_since_s + wait_s
 
 
 def _of_rollout(state: ServiceState, rollout: Rollout, definitions: Mapping[str, Definition]) -> Iterator[float]:

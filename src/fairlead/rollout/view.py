@@ -29,6 +29,7 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     """``routed``: the service has published ports. ``listening``: each of them accepts connections.
 
     ``confirmed``: the proxy answered for every route, so that silence about a replica means that it is out.
+    ``taken_at_s``: when looking began.
     """
 
     replicas: Mapping[str, ObservedReplica]
@@ -37,6 +38,7 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     routed: bool
     listening: bool
     confirmed: bool
+    taken_at_s: float
 
     def is_serving(self, replica_id: str) -> bool:
         """In every pool, confirmed; true of any replica of a service without published ports."""
@@ -54,7 +56,11 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def view_of(
-    service: str, route_keys: Iterable[str], observation: Observation, replicas: Mapping[str, ObservedReplica]
+    service: str,
+    route_keys: Iterable[str],
+    observation: Observation,
+    replicas: Mapping[str, ObservedReplica],
+    now_s: float,
 ) -> ServiceView:
     """The part of ``observation`` that is about ``service``, whose desired routes are ``route_keys``."""
     keys = tuple(route_keys)
@@ -66,6 +72,7 @@ def view_of(
         routed=bool(keys),
         listening=len(routes) == len(keys) and all(route.listening for route in routes),
         confirmed=len(routes) == len(keys),
+        taken_at_s=now_s if observation.taken_at_s is None else observation.taken_at_s,
     )
 
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from fairlead.observed import Health
 from fairlead.rollout.definition import Definition
+from fairlead.rollout.lifecycle import drained
 from fairlead.rollout.state import Instance, Restarts, Rollout, ServiceState, Target
 from fairlead.rollout.states import LIVE, OCCUPYING, InstancePhase, RolloutPhase, move
 from fairlead.rollout.view import ServiceView
@@ -58,7 +59,7 @@ def _take_back(state: ServiceState, view: ServiceView) -> ServiceState:
     for instance in state.current():
         free = instance.slot <= target.replicas and instance.slot not in taken
         if free and instance.phase is _P.DRAINING and not instance.failure and _is_ready(instance, view):
-            changed[instance.id] = move(instance, _P.READY, draining_since_s=None, shed_stage=0)
+            changed[instance.id] = move(instance, _P.READY, draining_since_s=None, out_since_s=None, shed_stage=0)
             taken.add(instance.slot)
     return _replace_instance(state, changed)
 
@@ -93,7 +94,7 @@ def _drain_others(
     live = [instance for instance in others if instance.phase in LIVE]
     live.sort(key=lambda i: (i.phase is _P.READY, i.key == origin, i.slot, i.id))
     surplus = live[: max(0, len(live) - wanted)]
-    changed = {i.id: move(i, _P.DRAINING, draining_since_s=now_s) for i in surplus}
+    changed = {i.id: drained(i, now_s) for i in surplus}
     changed |= {i.id: move(i, _P.STOPPED) for i in others if i.phase is _P.COMPLETED and wanted == 0}
     return _replace_instance(state, changed)
 
@@ -115,7 +116,7 @@ def _drain_surplus(state: ServiceState, view: ServiceView, now_s: float) -> Serv
         if is_serving and serving - 1 < replicas and not state.leaving:
             continue
         serving -= is_serving
-        changed[instance.id] = move(instance, _P.DRAINING, draining_since_s=now_s)
+        changed[instance.id] = drained(instance, now_s)
     return _replace_instance(state, changed)
 
 
