@@ -1,4 +1,4 @@
-"""One replica as the API's request to create a container: what the file says, nothing added that changes it.
+"""One replica as the API's request to create a container: what the file says, and who the replica is.
 
 Called by `start`. Pure: the same replica gives the same request.
 """
@@ -52,7 +52,7 @@ def body_of(
     at_creation = attachments if api >= MANY_NETWORKS_API else attachments[:1]
     body: dict[str, Any] = {
         "Image": service.image,
-        "Env": [f"{key}={value}" for key, value in sorted(service.environment.items())],
+        "Env": [f"{key}={value}" for key, value in sorted({**_own(replica), **service.environment}.items())],
         "Labels": {**service.labels, **labels_of(replica, scope, ports)},
         "Tty": service.tty,
         "OpenStdin": service.stdin_open,
@@ -73,6 +73,17 @@ def body_of(
         "StopTimeout": round(service.stop_grace_period_s),
     }
     return body | {key: value for key, value in optional.items() if value is not None}
+
+
+def _own(replica: ReplicaSpec) -> dict[str, str]:
+    """Who a replica is, for its own logs and answers; the same names on every engine, and the file's own win."""
+    return {
+        "FAIRLEAD_PROJECT": replica.project,
+        "FAIRLEAD_SERVICE": replica.service,
+        "FAIRLEAD_REPLICA": replica.id,
+        "FAIRLEAD_REVISION": replica.revision.id,
+        "FAIRLEAD_SLOT": str(replica.slot),
+    }
 
 
 def _host(
