@@ -14,7 +14,13 @@ from pathlib import Path
 from fairlead.errors import RouterError, RouterUnavailableError
 
 ANSWER_DEADLINE_S = 10.0
+_LOOK_AFTER_S = 0.5
 _LONGEST_ANSWER_BYTES = 64 * 1024 * 1024
+_NO_WORKER = ("Can't connect to the target CLI", "Can't find the target")
+
+
+class WorkerGoneError(RouterUnavailableError):
+    """The worker that was asked has ended: look again which ones there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,10 @@ class Processes:
     old: tuple[int, ...]
     reloads: int
     failed: int
+
+    @property
+    def workers(self) -> tuple[int, ...]:
+        return self.old if self.current is None else (*self.old, self.current)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +100,23 @@ class Worker:
         self.pid = pid
 
     async def ask(self, command: str) -> str:
-        return await self._master.ask(f"@!{self.pid} {command}")
+        """One command, its whole answer.
+
+        :raises WorkerGoneError: the worker has ended, perhaps while it was being asked.
+        """
+        asking = asyncio.create_task(self._master.ask(f"@!{self.pid} {command}"))
+        try:
+            # A worker that ends with the question in its queue leaves the asker without any answer.
+            while not (await asyncio.wait([asking], timeout=_LOOK_AFTER_S))[0]:
+                if self.pid not in (await self._master.processes()).workers:
+                    raise WorkerGoneError(f"HAProxy's worker {self.pid} has ended")
+            answer = await asking
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+        if answer.startswith(_NO_WORKER):
+            raise WorkerGoneError(f"HAProxy's worker {self.pid} has ended")
+        return answer
 
     async def order(self, command: str, *expected: str) -> None:
         """A command that changes something; anything but an expected answer (or silence) is an error."""

@@ -16,9 +16,9 @@ from fairlead.routing import Listen, Route
 from fairlead.spec.model import RouteProtocol
 
 BALANCE = {
-    # The less busy of three drawn by weight. HAProxy's own `leastconn` starves a light canary while there is
+    # The less busy of two drawn by weight. HAProxy's own `leastconn` starves a light canary while there is
     # little traffic (an idle pool always prefers the heaviest) and pours everything on a server that just came.
-    "least_conn": ("balance random(3)",),
+    "least_conn": ("balance random(2)",),
     "round_robin": ("balance roundrobin",),
     "source": ("balance source", "hash-type consistent"),
 }

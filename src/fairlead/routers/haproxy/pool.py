@@ -16,8 +16,9 @@ from fairlead.routers.haproxy.names import quoted
 from fairlead.routers.haproxy.render import cookie_key, server_address, server_options
 from fairlead.routing import Address, Endpoint, EndpointState, Route
 
-# srv_admin_state: forced, inherited, configured, drained … maintenance; any of them keeps new requests away.
-_OUT = 0x3F
+# srv_admin_state: forced and inherited maintenance, no address; forced and inherited drain. 0x04 only remembers that
+# the configuration had the server `disabled`, and stays when it has been made ready.
+_OUT = 0x01 | 0x02 | 0x20 | 0x08 | 0x10
 _BUSY = "Server still has connections"
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from fairlead.errors import PortTakenError, RouterError, RouterUnavailableError
 from fairlead.routers.base import RouterCapabilities, TrafficSample
 from fairlead.routers.haproxy import pool, ports
-from fairlead.routers.haproxy.api import Master, Processes, Worker
+from fairlead.routers.haproxy.api import Master, Processes, Worker, WorkerGoneError
 from fairlead.routers.haproxy.files import files_under, write_beside
 from fairlead.routers.haproxy.launch import Launcher, LocalLauncher, find_binary
 from fairlead.routers.haproxy.layout import Frontend, frontends
@@ -257,20 +257,20 @@ class HAProxyRouter:
 
     async def _reports(self) -> list[WorkerReport]:
         """Every worker's report, the current one first; empty where no HAProxy runs."""
-        live = await self._live()
-        if live is None:
-            return []
-        reports = [await report(live.worker, current=True)]
-        for pid in live.processes.old:
-            try:
-                reports.append(await report(self._master.worker(pid), current=False))
-            except RouterError:
-                now = await self._processes()
-                if now and pid in now.old:
-                    raise
-                # it ended in between: nothing of it is in flight any more
-        self._counters.add(reports)
-        return reports
+        async with _deadline(RELOAD_DEADLINE_S, "HAProxy's workers do not answer"):
+            while True:
+                live = await self._live()
+                if live is None:
+                    return []
+                try:
+                    reports = [await report(live.worker, current=True)]
+                    for pid in live.processes.old:
+                        reports.append(await report(self._master.worker(pid), current=False))  # noqa: PERF401
+                except WorkerGoneError:
+                    await asyncio.sleep(_LOOK_AGAIN_S)  # it ended in between: the next list has it no more
+                else:
+                    self._counters.add(reports)
+                    return reports
 
     async def observe(self, project: str) -> Mapping[str, RouteStatus]:
         reports = await self._reports()
@@ -294,9 +294,13 @@ class HAProxyRouter:
         found = []
         for pid in (*live.processes.old, live.processes.current):
             worker = self._master.worker(pid) if pid else live.worker
+            try:
+                sessions = await worker.sessions()
+            except WorkerGoneError:
+                continue  # with all its sessions
             found += [
                 (session.age_s, session.id, worker)
-                for session in await worker.sessions()
+                for session in sessions
                 if session.server == server and unquoted(session.backend).startswith(f"{project}/")
             ]
         # The oldest first: those are the streams, short requests end by themselves.

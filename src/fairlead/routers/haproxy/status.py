@@ -18,7 +18,7 @@ from fairlead.routers.haproxy.state import Desired
 from fairlead.routing import EndpointState, EndpointStatus, Route, RouteStatus
 
 _FRONTEND, _BACKEND, _SERVER = "0", "1", "2"
-_INTERNAL_FRONTENDS = ("GLOBAL", "MASTER")
+_OWN_FRONTENDS = ("GLOBAL", "MASTER")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,8 @@ async def report(worker: Worker, *, current: bool) -> WorkerReport:
 
 async def _idle_clients(worker: Worker) -> int:
     connected = int((await worker.info()).get("currconns", "0"))
-    return max(0, connected - len(await worker.sessions()))
+    busy = sum(session.frontend not in _OWN_FRONTENDS for session in await worker.sessions())
+    return max(0, connected - busy)
 
 
 def statuses(
@@ -153,7 +154,7 @@ class Counters:
         self._last.clear()
 
 
-_COUNTED = ("stot", "hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "econ", "eresp")
+_COUNTED = ("stot", "hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "econ", "eresp", "wredis")
 
 
 def _counted(row: Mapping[str, str]) -> Counter[str]:
@@ -176,9 +177,10 @@ def samples(project: str, reports: Sequence[WorkerReport], counters: Counters) -
             TrafficSample(
                 route=route,
                 replica_id=unquoted(name),
-                requests=total["stot"],
+                # An attempt that was carried to another server counts there; here it is an error to connect.
+                requests=total["stot"] - total["wredis"],
                 status={f"{digit}xx": total[f"hrsp_{digit}xx"] for digit in range(1, 6)},
-                connect_errors=total["econ"],
+                connect_errors=total["econ"] + total["wredis"],
                 response_errors=total["eresp"],
                 latency_ms=float(_number(row, "rtime") or _number(row, "ttime")),
                 in_flight=sum(report.in_flight.get(server, 0) for report in reports),
@@ -203,7 +205,7 @@ class PassiveHealth:
         seen = {}
         for server in sorted(servers):
             total = counters.total(server)
-            errors = total["econ"] + total["eresp"]
+            errors = total["econ"] + total["eresp"] + total["wredis"]
             answers = sum(total[f"hrsp_{digit}xx"] for digit in range(1, 6))
             old_errors, old_answers = self._seen.get(server, (errors, answers))
             seen[server] = (errors, answers)
