@@ -13,7 +13,7 @@ from fairlead.errors import StoreError
 from tests.simulation.behaviour import Behaviour
 from tests.simulation.chaos import Chaos
 from tests.simulation.clients import Clients
-from tests.simulation.controller import SimController
+from tests.simulation.controller import PROJECT, SimController
 from tests.simulation.engine import SimEngine
 from tests.simulation.faults import Faults
 from tests.simulation.liveness import Liveness
@@ -149,6 +149,19 @@ class Sim:
         return True
 
 
+def _tell_state(sim: Sim) -> None:
+    """What the controller believes in the end."""
+    controller = sim.leader_or_none()
+    book = controller.core.books.get(PROJECT) if controller is not None else None
+    if book is None:
+        return
+    sim.world.say("state", f"{book.project.transaction} paused={book.project.paused} leaving={book.project.leaving}")
+    for name, state in sorted(book.services.items()):
+        sim.world.say("state", f"{name}: {state.target} {state.rollout} {state.restarts} leaving={state.leaving}")
+        for instance in state.instances:
+            sim.world.say("state", f"  {instance}")
+
+
 def run_seed(seed: int, *, traced: bool = False) -> Result:
     """Live through one seed and say what came of it."""
     sim = Sim(seed, traced=traced)
@@ -164,6 +177,8 @@ def run_seed(seed: int, *, traced: bool = False) -> Result:
         rule = type(error).__name__
         failure = f"{rule}: {error} ({where.name}, line {where.lineno})"
         sim.world.say("error", "".join(traceback.format_exception(error)))
+    if failure and traced:
+        _tell_state(sim)
     sim.world.say("end", failure or "every promise was kept")
     return Result(
         seed=seed,

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from fairlead.controller.controls import Operation
+from fairlead.rollout.clocks import project_restarted, service_restarted
 from fairlead.rollout.definition import Definition, definition_of
 from fairlead.rollout.state import ProjectState, ServiceState, Target, from_document, to_document
 from fairlead.spec.revision import Revision
@@ -107,6 +108,19 @@ def changes(before: Book | None, after: Book) -> tuple[dict[Key, Document], list
 def encode(value: Any) -> Document:
     """The JSON mapping of one document."""
     return value if isinstance(value, dict) else to_document(value)
+
+
+def taken_over(book: Book, now_s: float) -> Book:
+    """``book`` for a controller that starts at ``now_s``."""
+    return replace(
+        book,
+        project=project_restarted(book.project, now_s),
+        services={name: service_restarted(state, now_s) for name, state in book.services.items()},
+        operations={
+            key: replace(operation, started_at_s=min(operation.started_at_s, now_s))
+            for key, operation in book.operations.items()
+        },
+    )
 
 
 def read_books(store: Store, cores: int) -> dict[str, Book]:

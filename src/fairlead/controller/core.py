@@ -14,7 +14,7 @@ from msgspec.structs import replace as changed
 
 from fairlead.controller import outcomes, requests
 from fairlead.controller.adopt import adopted
-from fairlead.controller.book import Book, Release, changes, read_books
+from fairlead.controller.book import Book, Release, changes, read_books, taken_over
 from fairlead.controller.controls import Operation, OperationKind, OperationState, UpRequest
 from fairlead.controller.events import from_note, project_event
 from fairlead.controller.retries import Retries
@@ -49,7 +49,7 @@ class Core:
         self._store = store
         self._cores = cores
         self.epoch = store.acquire(holder)
-        self.books = read_books(store, cores)
+        self.books = {name: taken_over(book, now_s) for name, book in read_books(store, cores).items()}
         self._open: dict[str, dict[str, int]] = {}
         self._retries = Retries()
         self._unsettled: dict[int, str] = {}

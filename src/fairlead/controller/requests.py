@@ -20,6 +20,7 @@ from fairlead.rollout.states import RolloutPhase
 from fairlead.spec.model import Project, Service
 from fairlead.spec.revision import Revision, revision_of
 
+_UNDER_WAY = (TransactionPhase.RUNNING, TransactionPhase.PAUSED, TransactionPhase.ROLLING_BACK)
 _ENDED_WELL = (RolloutPhase.SUCCEEDED, RolloutPhase.ROLLED_BACK)
 
 
@@ -179,7 +180,7 @@ def _previous(book: Book) -> dict[str, Target]:
 
 def _supersede(book: Book, now_s: float) -> Book:
     transaction = book.project.transaction
-    if transaction is None or transaction.phase in (TransactionPhase.SUCCEEDED, TransactionPhase.ROLLED_BACK):
+    if transaction is None or transaction.phase not in _UNDER_WAY:
         return book
     release = book.releases.get(transaction.release)
     if release is not None:

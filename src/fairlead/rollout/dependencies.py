@@ -29,6 +29,27 @@ def may_begin(state: ServiceState, services: Mapping[str, ServiceState], definit
     return ""
 
 
+def pending_deadline_s(
+    state: ServiceState, services: Mapping[str, ServiceState], definitions: Mapping[str, Definition]
+) -> float | None:
+    """Until when a rollout waits for its dependencies; None while one of them is itself on its way.
+
+    It counts from the end of the last of their rollouts: from then on nobody else would end the waiting.
+    """
+    definition = definitions.get(state.target.definition_id) if state.target else None
+    if definition is None or state.rollout is None:
+        return None
+    since_s = state.rollout.progress_at_s
+    for name in definition.revision.service.depends_on:
+        other = services.get(name)
+        if other is None or other.rollout is None:
+            continue
+        if other.rollout.phase in ACTIVE:
+            return None
+        since_s = max(since_s, other.rollout.progress_at_s)
+    return since_s + definition.policy.progress_deadline_s
+
+
 def dependents_gone(name: str, services: Mapping[str, ServiceState], definitions: Mapping[str, Definition]) -> bool:
     """True when nothing that runs depends on ``name`` any more."""
     for other_name, other in services.items():

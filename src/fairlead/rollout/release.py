@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from fairlead.observed import Observation, ObservedReplica
 from fairlead.rollout.commands import ApplyRoutes, Command
 from fairlead.rollout.definition import Definition
-from fairlead.rollout.dependencies import dependents_gone, may_begin
+from fairlead.rollout.dependencies import dependents_gone, may_begin, pending_deadline_s
 from fairlead.rollout.machine import Observed, step
 from fairlead.rollout.notes import Note
 from fairlead.rollout.pools import difference
@@ -28,7 +28,7 @@ from fairlead.rollout.state import (
     Transaction,
     TransactionPhase,
 )
-from fairlead.rollout.states import LIVE, InstancePhase, RolloutPhase, move_rollout
+from fairlead.rollout.states import ACTIVE, LIVE, InstancePhase, RolloutPhase, move_rollout
 from fairlead.rollout.view import view_of
 
 _ON_THE_WAY_OUT = frozenset({InstancePhase.DRAINING, InstancePhase.STOPPING, InstancePhase.STOPPED})
@@ -191,11 +191,14 @@ def resume(project: ProjectState, services: Mapping[str, ServiceState], now_s: f
     """Let a paused release go on, with a clean slate for what failed."""
     after = dict(services)
     for name, state in services.items():
-        if state.rollout is not None and state.rollout.phase is _R.PAUSED:
-            rollout = move_rollout(
-                state.rollout, _R.PROGRESSING, failed_slots=(), started_at_s=now_s, progress_at_s=now_s, message=""
-            )
-            after[name] = replace(state, rollout=rollout, restarts={})
+        rollout = state.rollout
+        if rollout is None or rollout.phase not in ACTIVE:
+            continue
+        if rollout.phase is _R.PAUSED:
+            rollout = move_rollout(rollout, _R.PROGRESSING, failed_slots=(), started_at_s=now_s, message="")
+            state = replace(state, restarts={})
+        # The time that it was held counts for no deadline.
+        after[name] = replace(state, rollout=replace(rollout, progress_at_s=now_s))
     transaction = project.transaction
     if transaction is not None and transaction.phase is _T.PAUSED:
         transaction = replace(transaction, phase=_T.RUNNING, message="")
@@ -250,6 +253,10 @@ def _open_gate(
         return state
     waits_for = may_begin(state, services, definitions)
     if waits_for:
+        deadline_s = pending_deadline_s(state, services, definitions)
+        if deadline_s is not None and now_s >= deadline_s:
+            message = f"{waits_for} for too long"
+            return replace(state, rollout=move_rollout(state.rollout, _R.GATE_FAILED, message=message))
         if state.rollout.message == waits_for:
             return state
         return replace(state, rollout=replace(state.rollout, message=waits_for))

@@ -66,7 +66,7 @@ INSTANCE_TRANSITIONS: dict[InstancePhase, frozenset[InstancePhase]] = {
 
 _R = RolloutPhase
 ROLLOUT_TRANSITIONS: dict[RolloutPhase, frozenset[RolloutPhase]] = {
-    _R.PENDING: frozenset({_R.PROGRESSING, _R.ROLLING_BACK, _R.ROLLED_BACK}),
+    _R.PENDING: frozenset({_R.PROGRESSING, _R.GATE_FAILED, _R.ROLLING_BACK, _R.ROLLED_BACK}),
     _R.PROGRESSING: frozenset({_R.SUCCEEDED, _R.PAUSED, _R.GATE_FAILED, _R.ROLLING_BACK}),
     _R.PAUSED: frozenset({_R.PROGRESSING, _R.ROLLING_BACK}),
     _R.GATE_FAILED: frozenset({_R.ROLLING_BACK, _R.PROGRESSING}),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fairlead.rollout.definition import Definition
+from fairlead.rollout.dependencies import pending_deadline_s
 from fairlead.rollout.drain import SHED_STAGE_S, SHED_STAGES, deadlines
 from fairlead.rollout.lifecycle import MISSING_S
 from fairlead.rollout.policy import RESTART_WINDOW_S, START_TIMEOUT_S, ServicePolicy
@@ -31,17 +32,23 @@ def next_wake_s(
 
     What is due by ``now_s`` has been acted upon, or waits for news.
     """
-    moments = (moment + MARGIN_S for state in services.values() for moment in _of_service(state, definitions))
+    moments = (moment + MARGIN_S for state in services.values() for moment in _of_service(state, services, definitions))
     return min((moment for moment in moments if moment > now_s), default=None)
 
 
-def _of_service(state: ServiceState, definitions: Mapping[str, Definition]) -> Iterator[float]:
+def _of_service(
+    state: ServiceState, services: Mapping[str, ServiceState], definitions: Mapping[str, Definition]
+) -> Iterator[float]:
     for restarts in state.restarts.values():
         yield restarts.next_at_s
     for instance in state.instances:
         definition = definitions.get(instance.revision_id)
         policy = definition.policy if definition else None
         yield from _of_instance(state, instance, policy)
+    if state.rollout is not None and state.rollout.phase is _R.PENDING:
+        deadline_s = pending_deadline_s(state, services, definitions)
+        if deadline_s is not None:
+            yield deadline_s
     if state.rollout is not None and state.rollout.phase in (_R.PROGRESSING, _R.ROLLING_BACK):
         yield from _of_rollout(state, state.rollout, definitions)
     standby_s = standby_until_s(state, definitions)

@@ -144,9 +144,10 @@ def _create_current(state: ServiceState, definitions: Mapping[str, Definition], 
 def _room(state: ServiceState, target: Target, definitions: Mapping[str, Definition]) -> int:
     """How many replicas may be added now: no limit for start-first, the places left for stop-first."""
     policy = definitions[target.definition_id].policy
-    occupied = sum(1 for instance in state.instances if instance.phase in OCCUPYING)
     if policy.exclusive:
-        return target.replicas - occupied
+        # One that counts as failed may still run (a list left it out, its start came late) until it is removed.
+        return target.replicas - sum(1 for instance in state.instances if instance.phase is not _P.COMPLETED)
+    occupied = sum(1 for instance in state.instances if instance.phase in OCCUPYING)
     if state.rollout is not None and order_of(state, definitions) is Order.STOP_FIRST:
         return max(target.replicas, state.rollout.origin_replicas) - occupied
     return target.replicas
