@@ -1,0 +1,1 @@
+"""What Fairlead costs and how fast it is, measured. `make bench` runs `benchmarks.run` and writes README.md here."""
