@@ -6,7 +6,8 @@ Called by `up` without ``-d`` once the release has ended, and by `logs` and `eve
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fairlead.api.client import Client, ConnectionLostError, NotRunningError, Stream
@@ -36,6 +37,15 @@ class Subject:
     logs: bool = True
     tail: int | None = None
     since_s: float = 0.0
+
+
+@contextmanager
+def until_interrupted() -> Iterator[None]:
+    """Ctrl-C ends the block in order: it is the way to end what follows."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        return
 
 
 class Attachment:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from scripted import NEW, OLD
+from serving import Served
 
 from fairlead.api.client import Client
 from fairlead.controller.controls import OperationKind, OperationState, UpRequest
@@ -34,20 +33,20 @@ def finished(client: Client, operation_id: str) -> OperationState:
     raise AssertionError("the stream ended before the operation")
 
 
-def test_up_carries_the_whole_request(client: Client, served: Any) -> None:
+def test_up_carries_the_whole_request(client: Client, served: Served) -> None:
     operation = client.up(REQUEST)
     assert (operation.kind, operation.release) == (OperationKind.UP, 2)
     assert served.controls.calls == [("up", REQUEST)]
     assert finished(client, operation.id) is OperationState.SUCCEEDED
 
 
-def test_plan_comes_back_as_it_was_made(client: Client, served: Any) -> None:
+def test_plan_comes_back_as_it_was_made(client: Client, served: Served) -> None:
     answer = client.plan(REQUEST)
     assert answer["operations"][0]["after"] == NEW
     assert served.controls.calls == [("plan", REQUEST)]
 
 
-def test_the_other_ways_to_a_release(client: Client, served: Any) -> None:
+def test_the_other_ways_to_a_release(client: Client, served: Served) -> None:
     assert client.deploy("shop", "api", "img:2", {"A": "1"}).kind is OperationKind.DEPLOY
     assert client.rollback("shop", 1).kind is OperationKind.ROLLBACK
     assert client.rollback("shop").kind is OperationKind.ROLLBACK
@@ -80,7 +79,7 @@ def test_pause_and_resume_answer_with_the_status(client: Client) -> None:
     assert client.resume("shop").paused is False
 
 
-def test_a_command_is_run_with_its_own_deadline(client: Client, served: Any) -> None:
+def test_a_command_is_run_with_its_own_deadline(client: Client, served: Served) -> None:
     result = client.run("shop", "shop.api.3", ["exit", "3"], 120.0)
     assert (result.status, result.output) == (3, "out\n")
     assert served.controls.calls == [("run", "shop", "shop.api.3", ("exit", "3"), 120.0)]
@@ -115,7 +114,7 @@ def test_events_after_last_and_all(client: Client) -> None:
     assert [event.id for event in client.events(last=0)] == []
 
 
-def test_logs_and_their_tail(client: Client, served: Any) -> None:
+def test_logs_and_their_tail(client: Client, served: Served) -> None:
     client.up(REQUEST)
     for text in ("one", "two", "three"):
         served.call(served.controls.write_log(text))

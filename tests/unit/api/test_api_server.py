@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DEADLINE_S, Served
 from scripted import ScriptedControls
+from serving import DEADLINE_S, Served
 
 from fairlead.api import server as server_module
 from fairlead.api import streams, unix

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -25,7 +26,7 @@ def command(follow: bool, tail: int, everything: bool, selection: Selection, as_
 
     With --json one object a line.
     """
-    from fairlead.cli.attach import Attachment, Subject
+    from fairlead.cli.attach import Attachment, Subject, until_interrupted
     from fairlead.cli.output import print_json_line, say
     from fairlead.cli.session import Session
     from fairlead.cli.views import event_line
@@ -39,17 +40,13 @@ def command(follow: bool, tail: int, everything: bool, selection: Selection, as_
 
     session = Session()
     name = None if everything else selection.name
-    client = session.found()
-    after = 0
-    if client is not None:
+    with until_interrupted() if follow else nullcontext():
+        client = session.found()
+        after = 0
         # With a tail of 0 the newest one still says after which to follow.
-        for event in client.events(name, last=max(tail, 1)):
+        for event in client.events(name, last=max(tail, 1)) if client else ():
             after = event.id
             if tail:
                 show(event)
-    if follow:
-        try:
+        if follow:
             Attachment(session, Subject(project=name, after=after, logs=False), show_event=show).run()
-        except KeyboardInterrupt:
-            # The way to end it; what is followed goes on.
-            return

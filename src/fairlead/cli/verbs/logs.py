@@ -29,7 +29,7 @@ def command(
 
     With --json one object a line.
     """
-    from fairlead.cli.attach import Attachment, LogPrinter, Subject
+    from fairlead.cli.attach import Attachment, LogPrinter, Subject, until_interrupted
     from fairlead.cli.output import print_json_line
     from fairlead.cli.session import Session
 
@@ -40,8 +40,5 @@ def command(
         for line in client.logs(name, services, tail=tail):
             show(line)
         return
-    try:
+    with until_interrupted():
         Attachment(session, Subject(project=name, services=services, tail=tail), show_log=show).run()
-    except KeyboardInterrupt:
-        # The way to end it; what is followed goes on.
-        return

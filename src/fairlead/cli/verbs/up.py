@@ -44,6 +44,7 @@ def command(
     """
     from fairlead.cli.desired import Wish, desired
     from fairlead.cli.outcome import conclude
+    from fairlead.cli.output import note
     from fairlead.cli.preflight import give_notice, refuse, strictly
     from fairlead.cli.session import Session
 
@@ -53,9 +54,18 @@ def command(
     refuse(findings, wanted.capabilities.name, strict=strict)
     give_notice(findings)
     operation = session.started().up(wanted.request)
-    after = conclude(session, operation, following)
-    if following.wait and not (detach or following.as_json):
-        _stay(session, operation, after)
+    staying = following.wait and not (detach or following.as_json)
+    released = False
+    try:
+        after = conclude(session, operation, following)
+        released = True
+        if staying:
+            _stay(session, operation, after)
+    except KeyboardInterrupt:
+        if not (released and staying):
+            raise
+        name = operation.project
+        note(f"\ndetached: {name} goes on; `fairlead logs -f -p {name}` comes back, `fairlead down -p {name}` ends it")
 
 
 def _stay(session: Session, operation: Operation, after: int) -> None:
@@ -63,10 +73,5 @@ def _stay(session: Session, operation: Operation, after: int) -> None:
     from fairlead.cli.output import note
 
     name = operation.project
-    subject = Subject(project=name, after=after, tail=100, since_s=operation.started_at_s)
-    try:
-        Attachment(session, subject).run()
-    except KeyboardInterrupt:
-        note(f"\ndetached: {name} goes on; `fairlead logs -f -p {name}` comes back, `fairlead down -p {name}` ends it")
-        return
+    Attachment(session, Subject(project=name, after=after, tail=100, since_s=operation.started_at_s)).run()
     note(f"{name} is down")

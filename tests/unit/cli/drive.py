@@ -1,0 +1,30 @@
+"""`fairlead` whose controllers, started on demand, follow the script named by the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from fairlead.cli import spawn
+from fairlead.cli.main import run
+
+SCRIPTED = Path(__file__).parents[1] / "api" / "scripted.py"
+
+
+def controller_command() -> list[str]:
+    if os.environ["SCRIPT"] == "BROKEN":
+        return [sys.executable, "-c", "import sys; sys.exit('no space left on device')"]
+    return [
+        sys.executable,
+        str(SCRIPTED),
+        os.environ["FAIRLEAD_HOME"],
+        os.environ["SCRIPT"],
+        os.environ["INTERVAL_S"],
+    ]
+
+
+spawn.controller_command = controller_command
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,367 @@
+"""Each verb in this process: what it asks the controller for, what it prints, how it exits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import FAILURE, NEW, SUCCESS, Scene, row
+
+from fairlead.cli.main import _HELP
+from fairlead.errors import Problem, SpecError
+
+
+def test_up_tells_each_change_and_ends_with_the_outcome(invoke: Any, serve: Any) -> None:
+    server = serve()
+    result = invoke("up", "-d")
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0
+    assert [line.partition("  ")[2] for line in lines[:-1]] == [scene.says for scene in SUCCESS]
+    assert lines[-1].startswith("✓ shop: release 2 serves (")
+    (_, request), *_ = server.controls.calls
+    assert request.engine == "process"
+    # The engine fills the port in: the loader must have left it alone.
+    assert request.project.services["api"].command == ("serve", "--port", "$PORT")
+
+
+def test_up_that_is_taken_back_exits_5_with_the_cause(invoke: Any, serve: Any) -> None:
+    serve(scenes=FAILURE)
+    result = invoke("up", "-d")
+    assert result.exit_code == 5
+    assert "error: shop: release 2 was taken back: shop.api.3 failed: exited with status 3" in result.stderr
+    assert "hint: `fairlead events -p shop`" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_up_that_pauses_after_a_failure_exits_5(invoke: Any, serve: Any) -> None:
+    serve(scenes=(Scene("shop.api.3 failed", "error", state="paused", outcome="shop.api.3 failed"),))
+    result = invoke("up", "-d")
+    assert result.exit_code == 5
+    assert "is paused after a failure: shop.api.3 failed" in result.stderr
+    assert "fairlead resume -p shop" in result.stderr
+
+
+def test_up_waits_while_a_person_has_paused_it(invoke: Any, serve: Any) -> None:
+    serve(interval_s=0.3, scenes=(Scene("held", state="paused", paused=True), *SUCCESS))
+    result = invoke("up", "-d")
+    assert result.exit_code == 0
+    assert "paused; `fairlead resume -p shop` lets it go on" in result.stdout
+    assert "release 2 serves" in result.stdout
+
+
+def test_up_json_prints_the_operation_alone(invoke: Any, serve: Any) -> None:
+    serve()
+    result = invoke("up", "--json")
+    operation = json.loads(result.stdout)
+    assert (operation["state"], operation["release"]) == ("succeeded", 2)
+    assert "is ready" in result.stderr
+
+
+def test_up_json_prints_the_operation_of_a_failure_too(invoke: Any, serve: Any) -> None:
+    serve(scenes=FAILURE)
+    result = invoke("up", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["state"]) == (5, "rolled-back")
+
+
+def test_up_passes_its_options_on(invoke: Any, serve: Any) -> None:
+    server = serve()
+    assert invoke("up", "-d", "--scale", "api=3", "--force-recreate", "--engine", "process").exit_code == 0
+    (_, request), *_ = server.controls.calls
+    assert (dict(request.scale), request.force_recreate) == ({"api": 3}, True)
+
+
+def test_up_stops_waiting_after_its_timeout(invoke: Any, serve: Any) -> None:
+    serve(interval_s=None)
+    result = invoke("up", "-d", "--timeout", "0.3")
+    assert result.exit_code == 11
+    assert "goes on in the background" in result.stderr
+
+
+def test_no_wait_returns_at_once(invoke: Any, serve: Any) -> None:
+    serve(interval_s=None)
+    result = invoke("scale", "api=3", "-p", "nothing")
+    assert result.exit_code == 6
+    result = invoke("up", "--no-wait")
+    assert (result.exit_code, "fairlead events -f -p shop" in result.stdout) == (0, True)
+    assert invoke("scale", "api=3", "--no-wait").exit_code == 0
+
+
+def test_up_strict_refuses_what_would_be_ignored(invoke: Any, serve: Any, folder: Path) -> None:
+    server = serve()
+    with (folder / "compose.yaml").open("a") as file:
+        file.write("    privileged: true\n")
+    result = invoke("up", "-d", "--strict")
+    assert result.exit_code == 4
+    assert "compose.yaml:6:" in result.stderr
+    assert server.controls.calls == []
+    result = invoke("up", "-d")
+    assert result.exit_code == 0
+    assert "notice: compose.yaml:6:5: services.api.privileged is ignored" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (["up", "--scale", "web=2"], 2, "there is no such service"),
+        (["up", "--scale", "api"], 2, "must have the form"),
+        (["up", "--scale", "api=-1"], 2, "whole number"),
+        (["up", "--engine", "podman"], 4, "there is no engine"),
+        (["up", "--timeout", "0"], 2, "above 0"),
+        (["up", "--timeout", "nan"], 2, "above 0"),
+        (["up", "-f", "missing.yaml"], 3, "missing.yaml"),
+        (["deploy", "api"], 2, "nothing to change"),
+        (["rollback", "99"], 6, "there is no release 99"),
+        (["rollback", "zero"], 2, "not a valid integer"),
+        (["scale", "api=5000"], 4, "too many replicas"),
+        (["scale", "api=1", "api=2"], 2, "given twice"),
+        (["exec", "web", "--", "ls"], 6, "no replica or running service"),
+        (["upp"], 2, "did you mean `fairlead up`"),
+        (["up", "--detatch"], 2, "--detach"),
+        (["ps", "-p", "../etc"], 0, "no replicas"),
+        (["restart", "-p", "blog"], 6, "projects here: shop"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(invoke: Any, serve: Any, args: list[str], code: int, says: str) -> None:
+    serve()
+    invoke("up", "-d")
+    result = invoke(*args)
+    assert (result.exit_code, says in result.stderr) == (code, True), result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_the_other_operations_ask_for_what_was_said(invoke: Any, serve: Any) -> None:
+    server = serve()
+    invoke("up", "-d")
+    for args in (
+        ["deploy", "api", "--image", "img:2", "--env", "A=1", "-e", "B=x=y"],
+        ["rollback"],
+        ["rollback", "1"],
+        ["restart", "api"],
+        ["scale", "api=5"],
+        ["down"],
+        ["down", "--volumes", "--yes"],
+    ):
+        assert invoke(*args).exit_code == 0, args
+    assert server.controls.calls[1:] == [
+        ("deploy", "shop", "api", "img:2", {"A": "1", "B": "x=y"}),
+        ("rollback", "shop", None),
+        ("rollback", "shop", 1),
+        ("restart", "shop", ("api",)),
+        ("scale", "shop", {"api": 5}),
+        ("down", "shop", False),
+        ("down", "shop", True),
+    ]
+
+
+def test_volumes_are_not_removed_without_a_yes(invoke: Any, serve: Any) -> None:
+    server = serve()
+    invoke("up", "-d")
+    result = invoke("down", "--volumes")
+    assert (result.exit_code, "add --yes" in result.stderr) == (4, True)
+    assert len(server.controls.calls) == 1
+
+
+def test_a_broken_file_does_not_stop_what_needs_its_name_alone(invoke: Any, serve: Any, folder: Path) -> None:
+    serve()
+    invoke("up", "-d")
+    (folder / "compose.yaml").write_text("name: shop\nservices: {api: [\n")
+    assert invoke("ps").stdout.count("shop.api.") == 2
+    assert invoke("rollback").exit_code == 0
+    assert invoke("up").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "name"),
+    [
+        ("services: {}\n", {}, None),
+        ("name: blog # comment\n", {}, "blog"),
+        ('name: "blog"\n', {}, "blog"),
+        ("name: 'blog'\n", {}, "blog"),
+        ("services:\n  name: x\nname: blog-${STAGE:-test}\n", {}, "blog-test"),
+        ("name: blog-${STAGE}\n", {"STAGE": "live"}, "blog-live"),
+        ("name: ${MISSING:?no}\n", {}, None),
+        ("name: blog\n", {"COMPOSE_PROJECT_NAME": "other"}, "other"),
+    ],
+)
+def test_the_name_is_found_cheaply(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, environment: dict[str, str], name: str | None
+) -> None:
+    from fairlead.cli.selection import Selection
+
+    (folder / "shop-1").mkdir()
+    (folder / "shop-1" / "compose.yaml").write_text(text)
+    monkeypatch.chdir(folder / "shop-1")
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    assert Selection().name == (name or "shop-1")
+    assert Selection(project="explicit").name == "explicit"
+
+
+def test_ps_and_its_json(invoke: Any, serve: Any) -> None:
+    serve()
+    invoke("up", "-d")
+    result = invoke("ps")
+    assert result.stdout.splitlines()[0].split()[:3] == ["REPLICA", "STATE", "REVISION"]
+    assert result.stdout.splitlines()[1].split()[:3] == ["shop.api.3", "ready", NEW]
+    rows = json.loads(invoke("ps", "--json").stdout)
+    assert [(entry["id"], entry["pid"]) for entry in rows] == [("shop.api.3", 1003), ("shop.api.4", 1004)]
+    assert json.loads(invoke("ps", "--json", "-p", "blog").stdout) == []
+
+
+def test_what_lists_works_where_there_never_was_a_controller(
+    invoke: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIRLEAD_HOME", str(home / "fresh"))
+    for verb in ("ps", "status"):
+        result = invoke(verb, "--json")
+        assert (result.exit_code, json.loads(result.stdout)) == (0, [])
+    assert invoke("events", "--json").stdout == ""
+    assert invoke("history").exit_code == 6
+    assert invoke("controller", "status").exit_code == 7
+    assert invoke("controller", "stop").exit_code == 0
+    assert not (home / "fresh").exists()
+
+
+def test_status_and_history(invoke: Any, serve: Any) -> None:
+    serve()
+    invoke("up", "-d")
+    text = invoke("status").stdout
+    assert "shop · running · release 2 · engine process" in text
+    assert "http://0.0.0.0:8080 -> 8000" in text
+    assert json.loads(invoke("status", "--json").stdout)[0]["services"][0]["ready"] == 2
+    assert "shop: down" not in invoke("status", "-p", "blog").stdout
+    history = invoke("history").stdout.splitlines()
+    assert history[1].split()[:3] == ["✓", "2", "up"]
+    assert [entry["number"] for entry in json.loads(invoke("history", "--json").stdout)] == [2, 1]
+
+
+def test_pause_and_resume(invoke: Any, serve: Any) -> None:
+    serve()
+    invoke("up", "-d")
+    assert "paused" in invoke("pause").stdout
+    assert json.loads(invoke("resume", "--json").stdout)["paused"] is False
+
+
+def test_events_and_logs(invoke: Any, serve: Any) -> None:
+    server = serve()
+    invoke("up", "-d")
+    assert len(invoke("events").stdout.splitlines()) == 4
+    assert invoke("events", "-n", "1").stdout.endswith("api: api@22222222 serves\n")
+    assert invoke("events", "-n", "0").stdout == ""
+    assert [json.loads(line)["id"] for line in invoke("events", "--json").stdout.splitlines()] == [1, 2, 3, 4]
+    server.call(server.controls.write_log("first"))
+    server.call(server.controls.write_log("second"))
+    assert invoke("logs").stdout == "api.3 │ first\napi.3 │ second\n"
+    assert json.loads(invoke("logs", "--json", "--tail", "1", "api").stdout)["text"] == "second"
+
+
+def test_exec_ends_as_the_command_does(invoke: Any, serve: Any) -> None:
+    server = serve()
+    invoke("up", "-d")
+    result = invoke("exec", "api", "--", "exit", "3")
+    assert (result.exit_code, result.stdout) == (3, "out\n")
+    assert invoke("exec", "shop.api.4", "exit", "-9").exit_code == 137
+    assert invoke("exec", "api.4", "env", "-x").exit_code == 0
+    assert [call[2:4] for call in server.controls.calls[1:]] == [
+        ("shop.api.3", ("exit", "3")),
+        ("shop.api.4", ("exit", "-9")),
+        ("shop.api.4", ("env", "-x")),
+    ]
+    assert json.loads(invoke("exec", "--json", "api", "env").stdout)["status"] == 0
+
+
+def test_plan_shows_the_steps_and_the_table(invoke: Any, serve: Any, folder: Path) -> None:
+    serve()
+    with (folder / "compose.yaml").open("a") as file:
+        file.write("    privileged: true\n")
+    text = invoke("plan").stdout
+    assert "+ 1. create api (api@22222222, replicas 0 -> 2): it is new" in text
+    assert "what the process engine makes of the file:" in text
+    assert "ignored   compose.yaml:6:5: services.api.privileged" in text
+    answer = json.loads(invoke("plan", "--json").stdout)
+    assert answer["engine"] == "process"
+    assert {"honoured", "ignored"} == {entry["support"] for entry in answer["keys"]}
+    assert invoke("plan", "--strict").exit_code == 4
+
+
+def test_controller_status_and_stop(invoke: Any, serve: Any) -> None:
+    serve()
+    assert isinstance(json.loads(invoke("controller", "status", "--json").stdout)["pid"], int)
+    assert "48.0 MiB" in invoke("controller", "status").stdout
+    assert "replicas and router go on" in invoke("controller", "stop").stdout
+    assert invoke("controller", "status").exit_code == 7
+
+
+def test_all_problems_of_the_file_are_shown(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    problems = [Problem("bad", "compose.yaml", 3, 5, "services.api", "write good"), Problem("worse", "b.yaml", 1, 1)]
+
+    def load(options: Any) -> Any:
+        raise SpecError(problems)
+
+    monkeypatch.setattr("fairlead.cli.desired.load", load)
+    result = invoke("up")
+    assert result.exit_code == 3
+    assert "the Compose file has 2 problems" in result.stderr
+    assert "compose.yaml:3:5: services.api: bad" in result.stderr
+    assert "fix: write good" in result.stderr
+    assert "b.yaml:1:1: worse" in result.stderr
+
+
+def test_an_unexpected_error_is_one_line_and_a_place(
+    invoke: Any, home: Path, serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Any) -> Any:
+        raise ZeroDivisionError("details\nmore")
+
+    serve()
+    monkeypatch.setattr("fairlead.api.client.Client.replicas", broken)
+    result = invoke("ps")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 2)
+    assert "something unexpected happened: ZeroDivisionError: details" in result.stderr
+    assert "Traceback" in (home / "last-error.log").read_text()
+    monkeypatch.setenv("FAIRLEAD_DEBUG", "1")
+    assert "Traceback" in invoke("ps").stderr
+
+
+def test_the_table_of_help_is_true(invoke: Callable[..., Any]) -> None:
+    listed = invoke("--help").stdout
+    for verb, text in _HELP.items():
+        assert text in listed
+        result = invoke(verb, "--help")
+        assert result.exit_code == 0, result.output
+        assert result.stdout.startswith(f"Usage: fairlead {verb}")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(invoke: Any, shell: str) -> None:
+    result = invoke("completion", shell)
+    assert result.exit_code == 0
+    assert "_FAIRLEAD_COMPLETE" in result.stdout
+
+
+def completed(*words: str) -> list[str]:
+    from click.shell_completion import ShellComplete
+
+    from fairlead.cli.main import command
+
+    complete = ShellComplete(command, {}, "fairlead", "_FAIRLEAD_COMPLETE")
+    return [item.value for item in complete.get_completions(list(words[:-1]), words[-1])]
+
+
+def test_completion_of_verbs_and_services(invoke: Any, serve: Any) -> None:
+    assert set(completed("re")) == {"restart", "resume"}
+    assert completed("restart", "a") == []
+    serve()
+    invoke("up", "-d")
+    assert completed("restart", "a") == ["api"]
+    assert completed("restart", "x") == []
+
+
+def test_a_failing_replica_shows_its_reason(invoke: Any, serve: Any) -> None:
+    rows = (row(1, "failed", reason="exited\nwith\x1b[31m status 3", restarts=2, uptime_s=None),)
+    serve(scenes=(Scene("x", rows=rows, state="succeeded", outcome="ok"),))
+    invoke("up", "-d")
+    assert "exited with [31m status 3, restarted 2 times" in invoke("ps").stdout
