@@ -46,7 +46,7 @@ class Demo:
             self.load = load
             print("  load flows: 100 requests a second, 10 websockets, 5 event streams; every answer is checked")
             self._step("release v2", self._release)
-            self._step("kill -9 a replica, heal", self._kill)
+            self._step("kill -9 a replica, heal", self._kill, lost="died with it")
             self._step("scale to 6", lambda: self._scale(6))
             self._step(f"scale back to {REPLICAS}", lambda: self._scale(REPLICAS))
             self._step("roll back to v1", self._rollback)
@@ -88,7 +88,7 @@ class Demo:
     def _fairlead(self, verb: str, *arguments: str) -> None:
         self.sandbox.fairlead(verb, *arguments, "-p", PROJECT)
 
-    def _step(self, title: str, act: Callable[[], str]) -> None:
+    def _step(self, title: str, act: Callable[[], str], lost: str = "failed") -> None:
         before = self._progress()
         started_s = time.monotonic()
         detail = act()
@@ -98,8 +98,8 @@ class Demo:
             self.load.wait_until_flowing(CALM_ANSWERS)
         after = self._progress()
         sent, failed = after["sent"] - before["sent"], after["failed"] - before["failed"]
-        traffic = f"{sent:>6} sent {self._count(failed)} failed" if self.load is not None else ""
-        print(f"  {title:<26} {took_s:>6.1f} s  {traffic:<24}  {self._dim(detail)}".rstrip(), flush=True)
+        traffic = f"{sent:>6} sent {self._count(failed)} {lost}" if self.load is not None else ""
+        print(f"  {title:<26} {took_s:>6.1f} s  {traffic:<30}  {self._dim(detail)}".rstrip(), flush=True)
 
     def _progress(self) -> dict[str, Any]:
         return dict(self.load.progress) if self.load is not None else {"sent": 0, "failed": 0}
@@ -122,7 +122,7 @@ class Demo:
 
     def _count(self, failed: int) -> str:
         text = f"{failed:>3}"
-        return f"\x1b[31m{text}\x1b[0m" if failed and self.colour else text
+        return self._bold(text) if failed else text
 
     def _bold(self, text: str) -> str:
         return f"\x1b[1m{text}\x1b[0m" if self.colour else text
