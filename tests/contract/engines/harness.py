@@ -186,7 +186,7 @@ def processes_of(home: Path) -> list[int]:
             environ = Path(f"/proc/{stat.pid}/environ").read_bytes()
             if stat.state not in "ZX" and f"={home}/run/".encode() in environ:
                 found.append(stat.pid)
-    return found
+    return sorted(found)
 
 
 async def eventually(fact: Callable[[], bool | Awaitable[bool]], what: str) -> None:

@@ -14,8 +14,9 @@ import msgspec
 import pytest
 
 from fairlead.engines.process import ProcessEngine
-from fairlead.engines.process.procfs import all_stats, boot_id, read_stat
-from fairlead.engines.process.rundir import ProcessRecord
+from fairlead.engines.process.launching import launch_fields
+from fairlead.engines.process.procfs import boot_id, read_stat
+from fairlead.engines.process.rundir import ProcessRecord, RunDirectory
 from fairlead.observed import Exit, ExitCause, ReplicaState
 from tests.contract.engines.harness import DEADLINE_S, eventually, processes_of
 from tests.integration.process_engine.world import (
@@ -82,25 +83,18 @@ async def test_a_start_that_was_cut_short_is_finished_once(world: World, point: 
     assert starts.read_text().split() == [again.native_id]
 
 
-async def test_a_replica_killed_before_its_command_is_not_run_twice(world: World, engine: ProcessEngine) -> None:
-    """Whoever comes second to the record ends without a command: the link cannot be made twice."""
+async def test_whoever_comes_second_ends_without_a_command(world: World, engine: ProcessEngine) -> None:
+    """The record is a link, which cannot be made twice; the second launch leaves nothing, not even its guard."""
     spec = world.spec()
     await engine.start(spec)
     pid = await pid_of(engine, spec)
-    from fairlead.engines.process.launching import launch_fields
-    from fairlead.engines.process.rundir import RunDirectory
-
-    answer = await engine._keeper.request("launch", **launch_fields(RunDirectory(world.run_directory(spec))))
+    directory = RunDirectory(world.run_directory(spec))
+    record = directory.process
+    assert record is not None
+    answer = await engine._keeper.request("launch", **launch_fields(directory))
     assert answer["stage"] == "record"
     assert await pid_of(engine, spec) == pid
-    assert [stat.pid for stat in all_stats() if _runs(stat.pid, spec.id)] == [pid]
-
-
-def _runs(pid: int, replica_id: str) -> bool:
-    try:
-        return f"FAIRLEAD_REPLICA={replica_id}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
+    await eventually(lambda: processes_of(world.home) == sorted([pid, record.guard]), "only the first is left")
 
 
 async def test_a_killed_keeper_costs_nothing(world: World, engine: ProcessEngine) -> None:

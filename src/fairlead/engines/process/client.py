@@ -22,6 +22,7 @@ from fairlead.errors import EngineUnavailableError
 
 START_TIMEOUT_S = 20.0
 ANSWER_TIMEOUT_S = 30.0
+TELL_TIMEOUT_S = 2.0
 RETRY_S = 0.02
 MAX_RETRY_S = 1.0
 _log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class KeeperClient:
             async with self._connecting:
                 connected = self._writer is not None or await self._try_connect()
             if connected:
-                await self._ask(operation, ANSWER_TIMEOUT_S, fields)
+                await self._ask(operation, TELL_TIMEOUT_S, fields)
         except EngineUnavailableError as error:
             _log.warning("%s", error)
 

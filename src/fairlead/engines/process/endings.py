@@ -28,7 +28,7 @@ def settle(directory: RunDirectory, record: ProcessRecord) -> Exit:
     """Read how it ended, kill what is left of it, write the ending down, let the guard go: in this order.
 
     Killed between any two steps, the next caller finds everything again. Where the ending cannot be written
-    (a full disk) the guard stays, and with it the kernel's own record.
+    (a full disk) the guard stays, and with it the kernel's own record, until the replica is removed.
     """
     code = exit_code(record.identity)
     known = directory.exit
@@ -39,9 +39,10 @@ def settle(directory: RunDirectory, record: ProcessRecord) -> Exit:
     try:
         directory.record_exit(ended)
     except OSError as error:
-        _log.warning("%s: how it ended cannot be written: %s", directory.replica_id, error)
-    else:
-        release_guard(record)
+        if directory.exists():
+            _log.warning("%s: how it ended cannot be written: %s", directory.replica_id, error)
+            return ended
+    release_guard(record)
     return ended
 
 

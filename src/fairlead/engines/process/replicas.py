@@ -109,12 +109,14 @@ class Replicas:
     async def refresh(self, replica: Replica) -> Exit | None:
         """How it ended, None while it runs or has not been started; from now on its end is watched for."""
         directory = replica.directory
+        if replica._settling is not None:
+            return await asyncio.shield(replica._settling)
         if directory.exit is not None:
             return directory.exit
         record = directory.process
         if record is None:
             return None
-        if replica.pidfd is None and replica._settling is None:
+        if replica.pidfd is None:
             replica.pidfd = open_process(record.identity)
             if replica.pidfd is not None:
                 asyncio.get_running_loop().add_reader(replica.pidfd, self._notice_end, replica, record)

@@ -19,6 +19,7 @@ import contextlib
 import logging
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -204,7 +205,8 @@ def replica_directories(project: Path) -> Iterator[Path]:
 
 
 def _write(path: Path, value: object) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
+    # Two engines over one home may write the same ending at the same time.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     temporary.touch(mode=0o600)
     temporary.write_bytes(msgspec.json.encode(value))
     temporary.rename(path)
