@@ -23,10 +23,23 @@ NEEDS_SESSION = ("ssh", "secrets", "additional_contexts", "entitlements", "privi
 """Keys of `build` that need a BuildKit client on this side of the connection."""
 
 
-async def build_image(client: Client, name: str, build: Build, tag: str, platform: str | None, report: Report) -> str:
-    """Build ``build`` for the service ``name``, call it ``tag``; the image's id."""
+async def build_image(
+    client: Client,
+    name: str,
+    build: Build,
+    *,
+    tag: str,
+    platform: str | None,
+    environ: Mapping[str, str],
+    report: Report,
+) -> str:
+    """Build ``build`` for the service ``name``, call it ``tag``; the image's id.
+
+    `DOCKER_BUILDKIT` (0 or 1) in ``environ`` chooses the builder, as for the `docker` command.
+    """
     _refuse_what_needs_a_session(name, build)
-    buildkit = (await client.ping()).get("Builder-Version") == "2"
+    chosen = environ.get("DOCKER_BUILDKIT")
+    buildkit = chosen != "0" if chosen else (await client.ping()).get("Builder-Version") == "2"
     remote = build.context if "://" in build.context or build.context.startswith("git@") else None
     packed = None if remote else await asyncio.to_thread(contexts.packed, build)
     params = _params(build, tag, platform) | {"version": "2" if buildkit else "1"}

@@ -40,13 +40,15 @@ def packed(build: Build) -> Context:
     keep = {dockerfile, ".dockerignore"}
     file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115
     try:
-        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for path in _paths(root, patterns, keep):
-                tar.add(root / path, arcname=path, recursive=False, filter=_owned_by_root)
-            if outside is not None:
-                entry = tarfile.TarInfo(dockerfile)
-                entry.size, entry.mode = len(outside), 0o644
-                tar.addfile(entry, io.BytesIO(outside))
+        # BuildKit knows an archive by its first block, which must be a plain header of a short name.
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
+            content = outside if outside is not None else (root / dockerfile).read_bytes()
+            entry = tarfile.TarInfo(dockerfile)
+            entry.size, entry.mode = len(content), 0o644
+            tar.addfile(entry, io.BytesIO(content))
+            for path in _paths(root, patterns, keep - {dockerfile}):
+                if path != dockerfile:
+                    tar.add(root / path, arcname=path, recursive=False, filter=_owned_by_root)
     except OSError as error:
         file.close()
         raise StartFailedError(f"the build context cannot be read: {error}") from error

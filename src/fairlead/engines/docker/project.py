@@ -84,7 +84,15 @@ class Preparation:
         name = built_name(project.name, service)
         wanted = service.pull_policy not in ("missing", "if_not_present", images.NEVER)
         if wanted or await images.inspect(self._client, name) is None:
-            await build_image(self._client, service.name, service.build, name, service.platform, report)
+            await build_image(
+                self._client,
+                service.name,
+                service.build,
+                tag=name,
+                platform=service.platform,
+                environ=self._environ,
+                report=report,
+            )
         return replace(service, image=await self._keep(project.name, service, name))
 
     async def _pulled(self, service: Service, report: Report) -> Service:
