@@ -106,13 +106,20 @@ FAILURE = (
 
 ENDLESS = SUCCESS[:2]
 
+CUT = SUCCESS
+"""Stands still after two scenes; only a controller that found them in its journal goes on to the end."""
+
 
 @dataclass
 class ScriptedControls:
-    """Implements `controller.controls.Controls`. ``interval_s`` None: a scene only with :meth:`let_on`."""
+    """Implements `controller.controls.Controls`.
+
+    ``interval_s``: how long a scene lasts; None: until :meth:`let_on`; the name of a method: until somebody has
+    asked for that, so that nobody can miss a scene.
+    """
 
     scenes: Sequence[Scene] = SUCCESS
-    interval_s: float | None = 0.0
+    interval_s: float | str | None = 0.0
     journal: Path | None = None
     home: str = "/home"
     on_stop: Callable[[], None] = lambda: None
@@ -130,6 +137,7 @@ class ScriptedControls:
         self._played = 0
         self._let_on = asyncio.Semaphore(0)
         self._news = asyncio.Condition()
+        self._asked = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def restore(self) -> None:
@@ -174,6 +182,7 @@ class ScriptedControls:
 
     async def project(self, project: str) -> ProjectStatus:
         self._known(project)
+        self._was_asked("project")
         ready = sum(found.state == "ready" and found.revision == NEW for found in self._rows)
         service = ServiceRow(
             name="api",
@@ -195,6 +204,7 @@ class ScriptedControls:
         )
 
     async def replicas(self, project: str | None = None) -> tuple[ReplicaRow, ...]:
+        self._was_asked("replicas")
         return self._rows if project in (None, "shop") else ()
 
     async def history(self, project: str) -> tuple[ReleaseRow, ...]:
@@ -333,7 +343,9 @@ class ScriptedControls:
 
     async def _play(self, scenes: Sequence[Scene]) -> None:
         for scene in scenes:
-            if self.interval_s is None:
+            if isinstance(self.interval_s, str):
+                await self._asked.wait()
+            elif self.interval_s is None:
                 await self._let_on.acquire()
             else:
                 await asyncio.sleep(self.interval_s)
@@ -374,10 +386,15 @@ class ScriptedControls:
                 beside = self.journal.with_suffix(".new")
                 beside.write_text(json.dumps(entry))
                 beside.replace(self.journal)
+            self._asked.clear()
             self._news.notify_all()
 
+    def _was_asked(self, what: str) -> None:
+        if what == self.interval_s:
+            self._asked.set()
 
-async def serve_script(home: Path, script: str, interval_s: float) -> None:
+
+async def serve_script(home: Path, script: str, interval_s: float | str) -> None:
     """Serve ``script`` on the socket of ``home`` until asked to stop."""
     from fairlead.api.server import listening
     from fairlead.settings import Settings
@@ -386,10 +403,14 @@ async def serve_script(home: Path, script: str, interval_s: float) -> None:
     settings = Settings.from_environ({"FAIRLEAD_HOME": str(home)})
     settings.prepare()
     settings.database_path.touch()
+    journal = home / "script.json"
+    scenes = globals()[script]
+    if script == "CUT":
+        scenes = SUCCESS if journal.exists() else SUCCESS[:2]
     controls = ScriptedControls(
-        scenes=globals()[script],
+        scenes=scenes,
         interval_s=interval_s,
-        journal=home / "script.json",
+        journal=journal,
         home=str(home),
         on_stop=stop.set,
         written_logs=[LogLine(replica_id="shop.api.3", stream="stdout", time_s=time.time() + 1e6, text="hello")],
@@ -400,4 +421,5 @@ async def serve_script(home: Path, script: str, interval_s: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve_script(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])))
+    pace = sys.argv[3]
+    asyncio.run(serve_script(Path(sys.argv[1]), sys.argv[2], pace if pace.isalpha() else float(pace)))

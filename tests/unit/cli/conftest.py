@@ -82,7 +82,7 @@ def spawned(home: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     processes: list[subprocess.Popen[str]] = []
 
     def start(
-        *args: str, script: str = "SUCCESS", interval_s: float = 0.02, **options: object
+        *args: str, script: str = "SUCCESS", interval_s: float | str = 0.02, **options: object
     ) -> subprocess.Popen[str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
         environment |= {"FAIRLEAD_HOME": str(home), "SCRIPT": script, "INTERVAL_S": str(interval_s)}

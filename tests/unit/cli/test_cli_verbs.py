@@ -45,7 +45,7 @@ def test_up_that_pauses_after_a_failure_exits_5(invoke: Any, serve: Any) -> None
 
 
 def test_up_waits_while_a_person_has_paused_it(invoke: Any, serve: Any) -> None:
-    serve(interval_s=0.3, scenes=(Scene("held", state="paused", paused=True), *SUCCESS))
+    serve(interval_s="project", scenes=(Scene("held", state="paused", paused=True), *SUCCESS))
     result = invoke("up", "-d")
     assert result.exit_code == 0
     assert "paused; `fairlead resume -p shop` lets it go on" in result.stdout

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Release the Compose file: start it, or bring it up to date")
 @click.option("-d", "--detach", is_flag=True, help="Return when the release has ended; exit code 0 only if it serves.")
 @project_options
-@click.option("--engine", metavar="NAME", help="Where it runs: process, docker, swarm or kubernetes.")
+@click.option("--engine", metavar="NAME", help="Where it runs: process or docker.")
 @click.option(
     "--scale",
     metavar="SERVICE=N",
