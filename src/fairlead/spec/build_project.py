@@ -34,7 +34,7 @@ from fairlead.spec.model import (
 )
 from fairlead.spec.numbers import nanoseconds
 from fairlead.spec.rules import words
-from fairlead.spec.tree import Map, Seq, dotted, plain
+from fairlead.spec.tree import Map, Position, Seq, plain
 
 Entry = Mapping[str, Any]
 
@@ -59,29 +59,52 @@ def project_of(tree: Tree) -> Project:
         configs=canonical.get("configs", {}),
         models=canonical.get("models", {}),
         extensions=extensions,
-        marks={dotted(path): Mark(file=at[0], line=at[1], column=at[2]) for path, at in _marks(tree.model, ())},
+        marks=_Marks(tree.model),
         warnings=tree.warnings,
     )
 
 
-def _marks(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], tuple[str, int, int]]]:
-    if isinstance(node, Map):
-        for key, value in node.items():
-            yield (*path, key), node.mark(key)
-            if isinstance(value, Map | Seq):
-                yield from _marks(value, (*path, key))
-    elif isinstance(node, Seq):
-        for index, value in enumerate(node):
-            yield (*path, f"[{index}]"), node.mark(index)
-            if isinstance(value, Map | Seq):
-                yield from _marks(value, (*path, f"[{index}]"))
+class _Marks(Mapping[str, Mark]):
+    """The position of every key by its dotted path; made when somebody first asks, because most loads never do."""
+
+    def __init__(self, model: Map) -> None:
+        self._model: Map | None = model
+        self._marks: dict[str, Mark] = {}
+
+    def __getitem__(self, path: str) -> Mark:
+        return self._all()[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> dict[str, Mark]:
+        if self._model is not None:
+            self._add(self._model, "")
+            self._model = None
+        return self._marks
+
+    def _add(self, node: Map | Seq, path: str) -> None:
+        if isinstance(node, Map):
+            for key, value in node.items():
+                self._put(f"{path}.{key}" if path else key, value, node.mark(key))
+        else:
+            for index, (value, at) in enumerate(node.entries()):
+                self._put(f"{path}[{index}]", value, at)
+
+    def _put(self, path: str, value: Any, at: Position) -> None:
+        self._marks[path] = Mark(file=at[0], line=at[1], column=at[2])
+        if isinstance(value, Map | Seq):
+            self._add(value, path)
 
 
 _TYPED = frozenset(
     words(
         "image build command entrypoint environment working_dir user group_add hostname container_name platform "
-        "pull_policy ports expose volumes tmpfs networks network_mode depends_on healthcheck deploy scale restart stop_signal "
-        "stop_grace_period init tty stdin_open read_only privileged labels logging ulimits secrets configs post_start "
+        "pull_policy ports expose volumes tmpfs networks network_mode depends_on healthcheck deploy scale restart "
+        "stop_signal stop_grace_period init tty stdin_open read_only privileged labels logging ulimits secrets configs post_start "
         "pre_stop profiles"
     )
 )

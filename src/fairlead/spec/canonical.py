@@ -39,7 +39,7 @@ class Canonical:
     def keys(self, node: Map, rewrites: dict[str, Rewrite], path: Path) -> None:
         for key in [key for key in rewrites if key in node]:
             value = node[key]
-            if value is not None:
+            if isinstance(value, str | Map | Seq):
                 node[key] = rewrites[key](value, (*path, key), node.mark(key), self)
 
     def items(self, value: Any, path: Path, parse: Callable[[Any], list[Any]], fix: str) -> Any:
@@ -108,12 +108,13 @@ def _extends(value: Any, _path: Path, at: Position, _canonical: Canonical) -> An
 
 
 def _depends_on(value: Any, _path: Path, _at: Position, _canonical: Canonical) -> Any:
-    made = Map(value.at)
     if isinstance(value, Seq):
+        made = Map(value.at)
         for name, mark in value.entries():
-            made.put(name, _marked({"condition": "service_started", "required": True}, mark), mark)
+            if isinstance(name, str):
+                made.put(name, _marked({"condition": "service_started", "required": True}, mark), mark)
         return made
-    for entry in value.values():
+    for entry in value.values() if isinstance(value, Map) else ():
         if isinstance(entry, Map):
             entry.setdefault("condition", "service_started")
             entry.setdefault("required", True)
@@ -122,6 +123,8 @@ def _depends_on(value: Any, _path: Path, _at: Position, _canonical: Canonical) -
 
 def _env_file(value: Any, _path: Path, at: Position, _canonical: Canonical) -> Any:
     made = Seq(value.at if isinstance(value, Seq) else at)
+    if isinstance(value, Map):
+        return value
     entries = value.entries() if isinstance(value, Seq) else [(value, at)]
     for entry, mark in entries:
         if isinstance(entry, Map):
@@ -162,16 +165,33 @@ def _networks(value: Any, _path: Path, _at: Position, _canonical: Canonical) -> 
         return value
     made = Map(value.at)
     for name, mark in value.entries():
-        made.put(name, None, mark)
+        if isinstance(name, str):
+            made.put(name, None, mark)
     return made
 
 
 def _volume(entry: Any) -> list[Any]:
-    return [parse_volume(entry)] if isinstance(entry, str) else [entry]
+    return [parse_volume(entry)] if isinstance(entry, str) else [_with_target(entry, "mount")]
+
+
+def _with_target(entry: Any, word: str) -> Any:
+    if isinstance(entry, Map) and "target" not in entry:
+        raise VolumeError(f"the {word} has no target")
+    return entry
 
 
 def _volumes(value: Any, path: Path, _at: Position, canonical: Canonical) -> Any:
     return canonical.items(value, path, _volume, "write source:target[:ro], or the long form")
+
+
+def _exposed(entry: Any) -> list[Any]:
+    if isinstance(entry, float):
+        raise PortError(f"{go_text(entry)} is not a port")
+    return [entry]
+
+
+def _expose(value: Any, path: Path, _at: Position, canonical: Canonical) -> Any:
+    return canonical.items(value, path, _exposed, "write an integer")
 
 
 def _port(entry: Any) -> list[Any]:
@@ -179,7 +199,7 @@ def _port(entry: Any) -> list[Any]:
         return list(parse_port(str(entry)))
     if isinstance(entry, float):
         raise PortError(f"{go_text(entry)} is not a port")
-    return [entry]
+    return [_with_target(entry, "port")]
 
 
 def _ports(value: Any, path: Path, _at: Position, canonical: Canonical) -> Any:
@@ -188,7 +208,7 @@ def _ports(value: Any, path: Path, _at: Position, canonical: Canonical) -> Any:
 
 def _device(entry: Any) -> list[Any]:
     if not isinstance(entry, str):
-        return [entry]
+        return [_with_target(entry, "device")]
     parts = entry.split(":")
     if len(parts) > 3:
         raise VolumeError(f"{entry!r} has too many colons")
@@ -245,6 +265,7 @@ _SERVICE: dict[str, Rewrite] = {
     "devices": _devices,
     "dns": _dns,
     "env_file": _env_file,
+    "expose": _expose,
     "extends": _extends,
     "gpus": _gpus,
     "label_file": _text_list,

@@ -68,9 +68,8 @@ def find_sources(options: LoadOptions, report: Report) -> Sources | None:
         )
         return None
     environment |= _defaults(environment, _dotenv_of(options, environment, files), report, options.cwd)
-    profiles = options.profiles or tuple(
-        name.strip() for name in environment.get("COMPOSE_PROFILES", "").split(",") if name.strip()
-    )
+    # without any, the profile "" is enabled: Compose splits the empty text too
+    profiles = options.profiles or tuple(name.strip() for name in environment.get("COMPOSE_PROFILES", "").split(","))
     return Sources(files, _working_dir(options, files), environment, profiles)
 
 

@@ -63,6 +63,13 @@ class Extender:
         if not isinstance(target, str) or not isinstance(other, str | None):
             self._context.report.problem("expected the name of a service", at, path, "write 'extends: {service: NAME}'")
             return None
+        link = (file, name)
+        if link in chain:
+            words = " → ".join([known for _, known in chain] + [name])
+            self._context.report.problem(
+                f"services extend each other in a circle: {words}", at, path, "break the circle"
+            )
+            return None
         if other is not None:
             file = absolute(self._context.working_dir, other)
             loaded = self._load(file)
@@ -74,13 +81,7 @@ class Extender:
             fix = suggestion(target, services) or f"services there: {', '.join(sorted(services)) or 'none'}"
             self._context.report.problem(f"the service {target!r} to extend is not in {file}", at, path, fix)
             return None
-        if (file, name) in chain:
-            words = " → ".join([known for _, known in chain] + [name])
-            self._context.report.problem(
-                f"services extend each other in a circle: {words}", at, path, "break the circle"
-            )
-            return None
-        base = self._service(target, services, file, (*chain, (file, name)), resets)
+        base = self._service(target, services, file, (*chain, link), resets)
         if not isinstance(base, Map):
             return None
         copy = clone(base)

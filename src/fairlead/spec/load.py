@@ -7,7 +7,9 @@ here: the environment and the working directory come with :class:`LoadOptions`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +56,13 @@ def load(options: LoadOptions) -> Project:
 
 def load_tree(options: LoadOptions, services: Sequence[str] = (), *, environment_files: bool = True) -> Tree:
     """The canonical tree; of ``services`` and what they depend on, when some are named."""
+    with _collector_paused():
+        return _load_tree(options, services, environment_files)
+
+
+def _load_tree(options: LoadOptions, services: Sequence[str], environment_files: bool) -> Tree:
     report = Report()
-    prepared = _prepare(options, report)
-    name, sources, context = prepared
+    name, sources, context = _prepare(options, report)
     model = _guarded(sources, context)
     if not model and not report.problems:
         report.problem("the Compose file is empty", (sources.files[0], 0, 0), "", "start with 'services:'")
@@ -83,6 +89,18 @@ def load_tree(options: LoadOptions, services: Sequence[str] = (), *, environment
         model=model,
         warnings=report.warnings,
     )
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """A tree is many small objects and no garbage: collecting while it grows costs a third of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def load_model_tree(options: LoadOptions) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -11,6 +11,8 @@ import re
 import struct
 from typing import Any
 
+from fairlead.spec.tree import Timestamp
+
 _INT = re.compile(r"[-+]?[0-9]+\Z", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\Z", re.ASCII)
 _DURATION_PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
@@ -124,6 +126,8 @@ def byte_count(text: str) -> int:
 
 def go_text(value: Any) -> str:
     """``value`` as Go prints it inside a string."""
+    if isinstance(value, Timestamp):
+        return value.shown
     if isinstance(value, str):
         return value
     if value is None:
@@ -145,7 +149,7 @@ def _float_text(value: float) -> str:
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
     exponent = math.floor(math.log10(abs(value))) if value else 0
-    if exponent < -4 or exponent >= 21:
+    if exponent < -4 or exponent >= 6:
         return next(text for digits in range(18) if float(text := f"{value:.{digits}e}") == value)
     if value == int(value):
         return str(int(value)) if value or math.copysign(1, value) > 0 else "-0"

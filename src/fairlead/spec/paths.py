@@ -12,7 +12,7 @@ from typing import Any
 
 from fairlead.spec.environment import absolute
 from fairlead.spec.report import Report
-from fairlead.spec.tree import Map, Seq
+from fairlead.spec.tree import Map, Seq, Timestamp
 from fairlead.spec.volumes import is_windows_absolute
 
 _REMOTE = ("https://", "http://", "git://", "ssh://", "github.com/", "git@")
@@ -112,7 +112,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _change(node: Map, key: str, change: Callable[[str], str]) -> None:
-    if isinstance(node.get(key), str):
+    if isinstance(node.get(key), str) and not isinstance(node[key], Timestamp):
         node[key] = change(node[key])
 
 

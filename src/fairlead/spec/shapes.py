@@ -118,7 +118,7 @@ def _check_map(value: Map, shape: Shape, path: Path, report: Report) -> bool:
         report.problem(f"the key {key!r} is missing", value.at, (*path, key), f"add {key!r}")
     for key in wrong:
         del value[key]
-    return not missing
+    return not missing and not any(key in shape.required for key in wrong)
 
 
 def _check_key(key: str, shape: Shape, path: Path, value: Map, report: Report) -> bool:

@@ -17,9 +17,9 @@ NOWHERE: Position = ("", 0, 0)
 
 
 class Timestamp(str):
-    """A YAML timestamp: schema validation treats it as a string, as the JSON form of one."""
+    """A YAML timestamp as text of RFC 3339; ``shown`` is how Go prints it inside a string."""
 
-    __slots__ = ()
+    shown: str
 
 
 class Map(dict[str, Any]):

@@ -41,13 +41,16 @@ class Record:
 
     def __init__(self, fields: dict[str, Field]) -> None:
         self.fields = fields
+        self._order = {key: index for index, key in enumerate(fields)}
+        self._always = [key for key, field in fields.items() if field.always]
 
     def __call__(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ConversionError(f"expected a mapping, found a {kind_of(value)}", ())
         made: dict[str, Any] = {}
-        for key, field in self.fields.items():
-            found = value.get(key)
+        given = [key for key in value if key in self._order]
+        for key in sorted({*given, *self._always} if self._always else given, key=self._order.__getitem__):
+            field, found = self.fields[key], value.get(key)
             if found is None:
                 if field.always:
                     made[key] = field.default
@@ -547,7 +550,7 @@ SERVICE = _ordered(
         "provider": Field(Record({"type": Field(text), "options": Field(provider_options)}), keep=True),
         "scale": Field(integer, keep=True),
         "stop_grace_period": Field(duration, keep=True),
-        "storage_opt": Field(each(text)),
+        "storage_opt": Field(each(lambda value: "" if value is None else text(value))),
         "ulimits": Field(each(ulimit, nullable=True)),
         "volumes": Field(many(MOUNT)),
     },

@@ -39,9 +39,7 @@ _NUMBER_START = frozenset("0123456789+-.")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z", re.ASCII)
 _INTEGER = re.compile(r"([-+]?)(?:(0[xX][0-9a-fA-F]+)|(0[bB][01]+)|(0[oO]?[0-7]+)|(0|[1-9][0-9]*))\Z", re.ASCII)
 _TIMESTAMP = re.compile(
-    r"\d{4}-\d{1,2}-\d{1,2}"
-    r"(?:(?:[Tt]|[ ]+)\d{1,2}:\d{1,2}:\d{1,2}(?:\.\d*)?(?:Z|[-+]\d\d(?::?\d\d)?|[ ]+[-+]\d\d?(?::\d\d)?)?)?\Z",
-    re.ASCII,
+    r"(\d{4})-(\d{1,2})-(\d{1,2})(?:([Tt ])(\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d+))?(Z|[-+]\d\d:\d\d)?)?\Z", re.ASCII
 )
 
 
@@ -79,7 +77,8 @@ class _Composer:
         self._next: Callable[[], Any] = CParser(text).get_event
         self._yaml_error = yaml.YAMLError
         self._scalar, self._alias = yaml.ScalarEvent, yaml.AliasEvent
-        self._sequence, self._mapping = yaml.SequenceStartEvent, yaml.MappingStartEvent
+        self._sequence, self._sequence_end = yaml.SequenceStartEvent, yaml.SequenceEndEvent
+        self._mapping_end = yaml.MappingEndEvent
         self._file, self._report = file, report
         self._anchors: dict[str, Any] = {}
         self._open_anchors: set[str] = set()
@@ -87,23 +86,23 @@ class _Composer:
         self._nodes = 0
 
     def documents(self) -> list[Document]:
-        import yaml
-
-        found: list[Document] = []
-        while (event := self._event()) is not None:
-            if isinstance(event, yaml.DocumentStartEvent):
-                self._anchors, self._resets = {}, []
-                root = self._node(self._event(), (), True)
-                found.append(Document(None if root is _DROPPED else root, tuple(self._resets)))
-        return found
-
-    def _event(self) -> Any:
         try:
-            return self._next()
+            return self._documents()
         except self._yaml_error as error:
             raise self._translated(error) from None
         except UnicodeDecodeError as error:
             raise YamlError(f"the file is not UTF-8 text: {error.reason}", (self._file, 0, 0)) from None
+
+    def _documents(self) -> list[Document]:
+        import yaml
+
+        found: list[Document] = []
+        while (event := self._next()) is not None:
+            if isinstance(event, yaml.DocumentStartEvent):
+                self._anchors, self._resets = {}, []
+                root = self._node(self._next(), (), True)
+                found.append(Document(None if root is _DROPPED else root, tuple(self._resets)))
+        return found
 
     def _translated(self, error: Any) -> YamlError:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
@@ -113,7 +112,14 @@ class _Composer:
 
     def _node(self, event: Any, path: Path, live: bool) -> Any:
         """The value of one node; ``live`` is false below ``!override``, where tags instruct nothing more."""
-        if isinstance(event, self._alias):
+        kind = type(event)
+        if kind is self._scalar and event.tag is None:
+            self._count(event)
+            value = resolve_plain(event.value) if event.implicit[0] else event.value
+            if event.anchor:
+                self._anchors[event.anchor] = value
+            return value
+        if kind is self._alias:
             return self._aliased(event, path, live)
         self._count(event)
         if live and event.tag in ("!reset", "!override"):
@@ -139,22 +145,18 @@ class _Composer:
         return value
 
     def _list(self, start: Any, path: Path, live: bool) -> Seq:
-        from yaml import SequenceEndEvent
-
         made = Seq(self._at(start))
-        while not isinstance(event := self._event(), SequenceEndEvent):
+        while not isinstance(event := self._next(), self._sequence_end):
             value = self._node(event, (*path, str(len(made))), live)
             if value is not _DROPPED:
                 made.add(value, self._at(event))
         return made
 
     def _map(self, start: Any, path: Path, live: bool) -> Map:
-        from yaml import MappingEndEvent
-
         made = Map(self._at(start))
         merges: list[tuple[Any, Position]] = []
         seen: dict[str, Position] = {}
-        while not isinstance(event := self._event(), MappingEndEvent):
+        while not isinstance(event := self._next(), self._mapping_end):
             at = self._at(event)
             key = self._key(event, path, at)
             if key in seen:
@@ -165,10 +167,10 @@ class _Composer:
                     "keep one of the two",
                 )
             seen[key] = at
-            if key == "<<" and event.implicit[0]:
-                merges.append((self._node(self._event(), path, live), at))
+            if key == "<<" and (event.implicit[0] or event.tag == f"{_TAG}merge"):
+                merges.append((self._node(self._next(), path, live), at))
                 continue
-            value = self._node(self._event(), (*path, key), live)
+            value = self._node(self._next(), (*path, key), live)
             if value is not _DROPPED:
                 made.put(key, value, at)
         for value, at in merges:
@@ -283,8 +285,8 @@ def resolve_plain(text: str) -> Any:
         return _LITERAL[text]
     if text[0] not in _NUMBER_START:
         return text
-    if len(text) > 4 and text[4] == "-" and _TIMESTAMP.match(text):
-        return _timestamp(text)
+    if len(text) > 7 and text[4] == "-" and (stamp := _TIMESTAMP.match(text)):
+        return _timestamp(stamp) or text
     digits = text.replace("_", "") if "_" in text else text
     if match := _INTEGER.match(digits):
         return _integer(digits, match)
@@ -300,15 +302,24 @@ def _integer(digits: str, match: re.Match[str]) -> Any:
     return value if -(2**63) <= value < 2**64 else float(digits) if decimal else digits
 
 
-def _timestamp(text: str) -> Any:
-    from datetime import date
+def _timestamp(match: re.Match[str]) -> Timestamp | None:
+    """The moment; None when the date or the time does not exist, or its form is not one of Compose's library."""
+    from datetime import datetime
 
-    year, month, day = (int(part) for part in re.split(r"\D", text, maxsplit=3)[:3])
+    year, month, day, separator, hour, minute, second, fraction, zone = match.groups()
+    if separator and (separator == " ") == bool(zone):
+        return None
     try:
-        date(year, month, day)
+        moment = datetime(int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0))  # noqa: DTZ001
     except ValueError:
-        return text
-    return Timestamp(text)
+        return None
+    decimals = (fraction or "")[:9].rstrip("0")
+    decimals = f".{decimals}" if decimals else ""
+    zone = zone or "Z"
+    stamp = Timestamp(f"{moment:%Y-%m-%dT%H:%M:%S}{decimals}{'Z' if zone == '+00:00' else zone}")
+    offset = "+0000 UTC" if zone in ("Z", "+00:00") else f"{zone.replace(':', '')} {zone.replace(':', '')}"
+    stamp.shown = f"{moment:%Y-%m-%d %H:%M:%S}{decimals} {offset}"
+    return stamp
 
 
 def _yaml_fix(words: str) -> str:
