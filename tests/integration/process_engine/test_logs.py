@@ -13,6 +13,7 @@ import pytest
 
 from fairlead.engines.base import LogLine
 from fairlead.engines.process import ProcessEngine
+from fairlead.errors import EngineUnavailableError
 from fairlead.observed import ExitCause
 from fairlead.spec.model import Logging
 from tests.contract.engines.harness import DEADLINE_S, eventually
@@ -109,6 +110,22 @@ def fill(disk: Path) -> Path:
     with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
         _write_for_ever(file)
     return ballast
+
+
+async def test_a_start_on_a_full_disk_can_be_tried_again(small_disk: Path) -> None:
+    world = World(small_disk)
+    try:
+        engine = await world.open()
+        await engine.start(world.spec(1))
+        ballast = fill(small_disk)
+        with pytest.raises(EngineUnavailableError):
+            await engine.start(world.spec(2))
+        assert [replica.id for replica in await engine.observe("world")] == ["world.api.1"]
+        ballast.unlink()
+        await engine.start(world.spec(2))
+        assert len(await engine.observe("world")) == 2
+    finally:
+        await world.close()
 
 
 async def test_a_full_disk_costs_lines_and_nothing_else(small_disk: Path) -> None:

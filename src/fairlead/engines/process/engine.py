@@ -111,10 +111,12 @@ class ProcessEngine(Engine):
     def _intend(self, spec: ReplicaSpec) -> Path:
         """Write what is to be started; ports are chosen under a lock that all engines of this home share."""
         path = self._replicas.root / spec.project / spec.id
-        self._replicas.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
+            self._replicas.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             with open(self._replicas.root / "ports.lock", "wb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
+                if path.is_dir():
+                    return path  # Another engine over this home was faster.
                 launch = self._planner.plan(spec, path, self._replicas.ports())
                 RunDirectory.create(path, spec, launch)
         except OSError as error:

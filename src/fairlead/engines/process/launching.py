@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -25,10 +27,11 @@ from fairlead.engines.process.ports import free_ports, targets
 from fairlead.engines.process.procfs import boot_id
 from fairlead.engines.process.rundir import Launch, RunDirectory
 from fairlead.engines.process.variables import port_variables, substitute
-from fairlead.errors import StartFailedError
+from fairlead.errors import EngineError, EngineUnavailableError, StartFailedError
 from fairlead.observed import ReplicaSpec
 from fairlead.spec.model import Hook
 
+SHORT_OF = (errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO)
 NO_NEW_PRIVILEGES = ("no-new-privileges", "no-new-privileges:true", "no-new-privileges=true")
 
 
@@ -126,8 +129,11 @@ def command_fields(directory: RunDirectory, argv: Sequence[str], hook: Hook | No
     return fields | {"argv": list(words), "path": path}
 
 
-def failure_of(directory: RunDirectory, stage: str, number: int) -> StartFailedError:
+def failure_of(directory: RunDirectory, stage: str, number: int) -> EngineError:
+    """Why the launch of ``directory`` failed: for good, or for want of something that this machine may have again."""
     launch = directory.launch
+    if stage == "keeper" or number in SHORT_OF:
+        return EngineUnavailableError(f"{directory.replica_id}: cannot be started now: {stage}: {os.strerror(number)}")
     return exec_failure(directory.spec.service, stage, number, launch.argv, launch.path, launch.cwd)
 
 
