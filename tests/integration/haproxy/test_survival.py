@@ -194,7 +194,7 @@ async def test_a_deep_home_has_its_sockets_elsewhere(tmp_path: Path) -> None:
 _CONTROLLER = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from fairlead.routers.haproxy import HAProxyRouter, api, router, state
+from fairlead.routers.haproxy import HAProxyRouter, api, proxy, router
 from fairlead.routers.haproxy.state import load
 
 home, left = Path(sys.argv[1]), int(sys.argv[2])
@@ -209,7 +209,7 @@ def counting(function):
     return wrapper
 
 api.Master.ask = counting(api.Master.ask)
-router.write_beside = counting(router.write_beside)
+proxy.write_beside = counting(proxy.write_beside)
 router.save = counting(router.save)
 
 async def main():

@@ -136,6 +136,9 @@ class Worker:
         header = lines[0].removeprefix("# ").split(",")
         return [dict(zip(header, line.split(","), strict=False)) for line in lines[1:]]
 
+    async def open_frontends(self) -> frozenset[str]:
+        return frozenset(row["pxname"] for row in await self.statistics() if row["status"] == "OPEN")
+
     async def servers(self) -> list[dict[str, str]]:
         """`show servers state`: one mapping a server."""
         return _table(await self.ask("show servers state"))

@@ -87,10 +87,16 @@ def _own(folder: Path) -> None:
 
 
 def write_beside(path: Path, text: str) -> None:
-    """Replace ``path`` in one step: a reader, or a crash, sees the old text or the new one."""
+    """Replace ``path`` in one step: a reader, or a crash, sees the old text or the new one.
+
+    :raises RouterError: it cannot be written.
+    """
     beside = path.with_name(f"{path.name}.new")
-    with beside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.rename(path)
+    try:
+        with beside.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.rename(path)
+    except OSError as error:
+        raise RouterError(f"cannot write {path}: {error.strerror}") from error

@@ -156,7 +156,7 @@ class LocalLauncher:
         loop.add_reader(descriptor, _resolve, over)
         try:
             # The number may be another process's by now: then there is nothing of ours to wait for.
-            if master_pid in self.pids():
+            if master_pid in await asyncio.to_thread(self.pids):
                 await over
         finally:
             loop.remove_reader(descriptor)
@@ -165,7 +165,7 @@ class LocalLauncher:
 
     async def stop(self) -> None:
         for sign in (signal.SIGTERM, signal.SIGKILL):
-            processes = self._processes()
+            processes = await asyncio.to_thread(self._processes)
             for process in processes:
                 try:
                     process.send_signal(sign)

@@ -12,42 +12,29 @@ import fcntl
 import math
 import os
 import resource
-from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from fairlead.errors import PortTakenError, RouterError, RouterUnavailableError
+from fairlead.errors import PortTakenError, RouterError
 from fairlead.routers.base import RouterCapabilities, TrafficSample
 from fairlead.routers.haproxy import pool, ports
-from fairlead.routers.haproxy.api import Master, Processes, Worker, WorkerGoneError
-from fairlead.routers.haproxy.files import files_under, write_beside
+from fairlead.routers.haproxy.api import Worker, WorkerGoneError
+from fairlead.routers.haproxy.files import files_under
 from fairlead.routers.haproxy.launch import Launcher, LocalLauncher, find_binary
 from fairlead.routers.haproxy.layout import Frontend, frontends
 from fairlead.routers.haproxy.names import quoted, unquoted
-from fairlead.routers.haproxy.render import HOLD_LUA, Environment, config, fingerprint, hold_map
+from fairlead.routers.haproxy.proxy import LOOK_AGAIN_S, RELOAD_DEADLINE_S, Live, Proxy, deadline
+from fairlead.routers.haproxy.render import Environment, hold_map
 from fairlead.routers.haproxy.state import Desired, load, save
 from fairlead.routers.haproxy.status import Counters, PassiveHealth, WorkerReport, report, samples, statuses
+from fairlead.routers.haproxy.words import Words
 from fairlead.routing import Route, RouteStatus
 
-START_DEADLINE_S = 20.0
-RELOAD_DEADLINE_S = 30.0
 LOCK_DEADLINE_S = 60.0
-_LOOK_AGAIN_S = 0.02
 _SWEEP_EVERY_S = 0.5
 _REVIVE_PAUSE_S = 0.5
-_EVENTS_KEPT = 256
 _MOST_CONNECTIONS = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Live:
-    """The running HAProxy: its processes, and the structure that its current worker serves."""
-
-    processes: Processes
-    worker: Worker
-    mark: str
 
 
 class HAProxyRouter:
@@ -63,22 +50,20 @@ class HAProxyRouter:
     ) -> None:
         self._files = files_under(home)
         self._launcher = launcher or LocalLauncher(self._files, find_binary(binary))
-        self._environment = Environment(
+        environment = Environment(
             files=self._launcher.files,
             max_connections=max_connections or _max_connections(),
             dual_stack=ports.dual_stack(),
             drop_to=self._launcher.drop_to,
         )
-        self._master = Master(self._files.master_socket)
+        self._proxy = Proxy(self._files, self._launcher, environment)
         self._desired = load(self._files.state)
         self._busy = asyncio.Lock()
         self._started = asyncio.Event()
         self._counters = Counters()
         self._health = PassiveHealth()
-        self._listeners: set[asyncio.Queue[str]] = set()
-        self._missed: deque[str] = deque(maxlen=_EVENTS_KEPT)
+        self._words = Words()
         self._sweeper: asyncio.Task[None] | None = None
-        self._ended = False
 
     @property
     def launcher(self) -> Launcher:
@@ -104,28 +89,35 @@ class HAProxyRouter:
             before = load(self._files.state)
             desired = before.with_project(project, routes, ports.free_port)
             wanted = frontends(desired)
-            live = await self._live()
+            live = await self._proxy.live()
             if live is None and not desired.routes:
                 self._keep(desired)
                 return
-            if live is None or live.mark != fingerprint(wanted, self._environment):
-                await self._check_ports(wanted, live)
-                await self._prepare(wanted)
+            if live is None or not self._proxy.serves(live, wanted):
+                await self._proxy.check_ports(wanted, live)
+                await self._proxy.prepare(wanted)
             self._keep(desired)
             try:
                 await self._realise(wanted, live)
             except RouterError:
-                if live is None or await self._mark_now() == live.mark:
+                if live is None or await self._proxy.mark_now() == live.mark:
                     self._keep(before)
                 raise
 
-    async def _realise(self, wanted: Sequence[Frontend], live: _Live | None) -> None:
+    async def _realise(self, wanted: Sequence[Frontend], live: Live | None) -> None:
         if live is None:
             live = await self._start(wanted)
-        elif live.mark != fingerprint(wanted, self._environment):
-            live = await self._reload(wanted, live)
-        await self._set_holds(live.worker, hold_map(wanted))
+        elif not self._proxy.serves(live, wanted):
+            self._counters.add([await report(live.worker, current=True)])
+            live = await self._proxy.reload(wanted, live)
+        await self._proxy.set_holds(live.worker, hold_map(wanted))
         await self._set_pools(live.worker, wanted)
+
+    async def _start(self, wanted: Sequence[Frontend]) -> Live:
+        live = await self._proxy.start(wanted)
+        self._counters.forget()
+        self._started.set()
+        return live
 
     async def _set_pools(self, worker: Worker, wanted: Sequence[Frontend]) -> None:
         backends = await pool.running(worker)
@@ -142,132 +134,21 @@ class HAProxyRouter:
         if any(not _settled(route, backends) for route in changed):
             self._sweep_later()
 
-    async def _set_holds(self, worker: Worker, wished: Mapping[str, str]) -> None:
-        path = self._environment.files.hold_map
-        present = {}
-        for line in (await worker.ask(f"show map {path}")).splitlines():
-            words = line.split()
-            if len(words) == 3:
-                present[words[1]] = words[2]
-        differing = sorted(name for name in wished if present.get(name) != wished[name])
-        for name in differing:
-            verb = "set" if name in present else "add"
-            await worker.order(f"{verb} map {path} {name} {wished[name]}")
-        if differing:
-            self._write_hold_map(wished)
-
-    # ── start and reload ────────────────────────────────────────────────────────────────────────────────────
-
-    async def _check_ports(self, wanted: Sequence[Frontend], live: _Live | None) -> None:
-        served = (await report(live.worker, current=True)).open_frontends if live else frozenset()
-        new = [frontend.listen for frontend in wanted if frontend.name not in served]
-        if new:
-            ours = await asyncio.to_thread(self._launcher.pids)
-            for listen in new:
-                await asyncio.to_thread(ports.check_free, listen, ours)
-
-    async def _prepare(self, wanted: Sequence[Frontend]) -> None:
-        """Everything but the configuration itself, and the configuration beside it, accepted by HAProxy."""
-        write_beside(self._files.hold_lua, HOLD_LUA)
-        self._write_hold_map(hold_map(wanted))
-        candidate = self._files.config.with_name("candidate.cfg")
-        write_beside(candidate, config(wanted, self._environment))
-        await self._launcher.check(candidate)
-
-    def _write_hold_map(self, wished: Mapping[str, str]) -> None:
-        write_beside(self._files.hold_map, "".join(f"{name} {ms}\n" for name, ms in sorted(wished.items())))
-
-    async def _start(self, wanted: Sequence[Frontend]) -> _Live:
-        write_beside(self._files.config, config(wanted, self._environment))
-        await self._launcher.start()
-        self._counters.forget()
-        mark = fingerprint(wanted, self._environment)
-        try:
-            live = await self._until_serving(mark, START_DEADLINE_S)
-        except RouterError:
-            said = self._launcher.last_words()
-            await self._launcher.stop()
-            raise RouterError(f"HAProxy does not start: {said}") from None
-        self._started.set()
-        return live
-
-    async def _reload(self, wanted: Sequence[Frontend], live: _Live) -> _Live:
-        self._counters.add([await report(live.worker, current=True)])
-        previous = self._files.config.read_text() if self._files.config.exists() else None
-        write_beside(self._files.config, config(wanted, self._environment))
-        try:
-            await self._ask_for_reload(live.processes)
-            return await self._until_serving(fingerprint(wanted, self._environment), RELOAD_DEADLINE_S)
-        except RouterError as error:
-            if previous is not None:
-                write_beside(self._files.config, previous)
-            raise RouterError(f"HAProxy did not take the new listeners: {error.message}", hint=error.hint) from error
-
-    async def _ask_for_reload(self, before: Processes) -> None:
-        """2.6 answers before it has reloaded, later ones after; the counters of `show proc` tell in all of them."""
-        try:
-            await self._master.ask("reload")
-        except RouterUnavailableError:
-            pass  # the master replaces itself and may cut the asker off; what counts is read below
-        async with _deadline(RELOAD_DEADLINE_S, "HAProxy does not finish its reload"):
-            while True:
-                now = await self._processes()
-                if now and now.reloads != before.reloads and now.failed:
-                    raise RouterError(f"its reload failed: {self._launcher.last_words()}")
-                if now and now.current is not None and now.current != before.current:
-                    return
-                await asyncio.sleep(_LOOK_AGAIN_S)
-
-    async def _until_serving(self, mark: str, deadline_s: float) -> _Live:
-        async with _deadline(deadline_s, "HAProxy does not come up"):
-            while True:
-                live = await self._live()
-                if live and live.mark == mark:
-                    return live
-                await asyncio.sleep(_LOOK_AGAIN_S)
-
     # ── look ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _processes(self) -> Processes | None:
-        try:
-            return await self._master.processes()
-        except RouterError:
-            return None
-
-    async def _live(self) -> _Live | None:
-        """The running HAProxy, None where none runs; waits while it is between two workers."""
-        async with _deadline(START_DEADLINE_S, "HAProxy's master has no worker"):
-            while True:
-                if not self._files.master_socket.exists():
-                    return None
-                try:
-                    processes = await self._master.processes()
-                    if processes.current is not None:
-                        worker = self._master.worker(processes.current)
-                        mark = (await worker.info()).get("description", "").removeprefix("fairlead ")
-                        return _Live(processes, worker, mark)
-                except RouterUnavailableError:
-                    if not await asyncio.to_thread(self._launcher.pids):
-                        return None
-                await asyncio.sleep(_LOOK_AGAIN_S)
-
-    async def _mark_now(self) -> str | None:
-        live = await self._live()
-        return live.mark if live else None
 
     async def _reports(self) -> list[WorkerReport]:
         """Every worker's report, the current one first; empty where no HAProxy runs."""
-        async with _deadline(RELOAD_DEADLINE_S, "HAProxy's workers do not answer"):
+        async with deadline(RELOAD_DEADLINE_S, "HAProxy's workers do not answer"):
             while True:
-                live = await self._live()
+                live = await self._proxy.live()
                 if live is None:
                     return []
                 try:
                     reports = [await report(live.worker, current=True)]
                     for pid in live.processes.old:
-                        reports.append(await report(self._master.worker(pid), current=False))  # noqa: PERF401
+                        reports.append(await report(self._proxy.master.worker(pid), current=False))  # noqa: PERF401
                 except WorkerGoneError:
-                    await asyncio.sleep(_LOOK_AGAIN_S)  # it ended in between: the next list has it no more
+                    await asyncio.sleep(LOOK_AGAIN_S)  # it ended in between: the next list has it no more
                 else:
                     self._counters.add(reports)
                     return reports
@@ -279,7 +160,7 @@ class HAProxyRouter:
         now_s = asyncio.get_running_loop().time()
         failing, words = self._health.look(self._counters, reports[0].rows.keys(), now_s)
         for word in words:
-            self._tell(word)
+            self._words.tell(word)
         return statuses(project, self._desired, reports[0], reports[1:], failing)
 
     async def traffic(self, project: str) -> tuple[TrafficSample, ...]:
@@ -287,13 +168,13 @@ class HAProxyRouter:
         return samples(project, reports, self._counters) if reports else ()
 
     async def shed(self, project: str, replica_id: str, share: float) -> int:
-        live = await self._live()
+        live = await self._proxy.live()
         if live is None:
             return 0
         server = quoted(replica_id)
         found = []
         for pid in (*live.processes.old, live.processes.current):
-            worker = self._master.worker(pid) if pid else live.worker
+            worker = self._proxy.master.worker(pid) if pid else live.worker
             try:
                 sessions = await worker.sessions()
             except WorkerGoneError:
@@ -312,56 +193,40 @@ class HAProxyRouter:
 
     # ── keep alive ──────────────────────────────────────────────────────────────────────────────────────────
 
-    async def events(self) -> AsyncIterator[str]:
-        queue: asyncio.Queue[str] = asyncio.Queue(_EVENTS_KEPT)
-        while self._missed:
-            queue.put_nowait(self._missed.popleft())
-        self._listeners.add(queue)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._listeners.discard(queue)
-
-    def _tell(self, word: str) -> None:
-        if not self._listeners:
-            self._missed.append(word)
-        for queue in self._listeners:
-            if queue.full():
-                queue.get_nowait()  # the newest say more than the oldest
-            queue.put_nowait(word)
+    def events(self) -> AsyncIterator[str]:
+        return self._words.follow()
 
     async def supervise(self) -> None:
         while True:
-            processes = await self._processes()
+            processes = await self._proxy.processes()
             if processes is not None:
                 await self._launcher.ended(processes.master_pid)
                 continue
             self._started.clear()
-            if not self._desired.routes or self._ended:
+            if not self._desired.routes:
                 await self._started.wait()
                 continue
             try:
                 await self._revive()
             except RouterError as error:
-                self._tell(f"haproxy cannot be brought back: {error.message}")
+                self._words.tell(f"haproxy cannot be brought back: {error.message}")
                 await asyncio.sleep(_REVIVE_PAUSE_S)
 
     async def _revive(self) -> None:
         async with self._exclusive():
-            if await self._live() is not None:
+            if await self._proxy.live() is not None:
                 return
-            self._tell("haproxy ended")
+            self._words.tell("haproxy ended")
             await self._launcher.stop()
             desired = load(self._files.state)
             wanted, lost = await self._without_taken(frontends(desired))
             if wanted:
-                await self._prepare(wanted)
+                await self._proxy.prepare(wanted)
                 live = await self._start(wanted)
                 await self._set_pools(live.worker, wanted)
-                self._tell("haproxy was brought back")
+                self._words.tell("haproxy was brought back")
             for problem in lost:
-                self._tell(f"haproxy could not take a listener back: {problem}")
+                self._words.tell(f"haproxy could not take a listener back: {problem}")
             if not wanted:
                 raise RouterError("no listener is free")
 
@@ -389,12 +254,12 @@ class HAProxyRouter:
                     if not await self._sweep_once():
                         return
             except RouterError as error:
-                self._tell(f"haproxy keeps a server that has left: {error.message}")
+                self._words.tell(f"haproxy keeps a server that has left: {error.message}")
                 return
 
     async def _sweep_once(self) -> bool:
         """Is there still something to delete?"""
-        live = await self._live()
+        live = await self._proxy.live()
         if live is None:
             return False
         backends = await pool.running(live.worker)
@@ -434,9 +299,9 @@ class HAProxyRouter:
         async with self._busy:
             descriptor = os.open(self._files.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                async with _deadline(LOCK_DEADLINE_S, "another controller is changing the same HAProxy"):
+                async with deadline(LOCK_DEADLINE_S, "another controller is changing the same HAProxy"):
                     while not _lock(descriptor):
-                        await asyncio.sleep(_LOOK_AGAIN_S)
+                        await asyncio.sleep(LOOK_AGAIN_S)
                 yield
             finally:
                 os.close(descriptor)
@@ -454,15 +319,6 @@ def _lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-@asynccontextmanager
-async def _deadline(seconds: float, otherwise: str) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise RouterUnavailableError(f"{otherwise} within {seconds:g} s") from None
 
 
 def _max_connections() -> int:

@@ -76,7 +76,4 @@ def load(path: Path) -> Desired:
 def save(path: Path, desired: Desired) -> None:
     projects = {project: list(routes) for project, routes in sorted(desired.projects.items())}
     stored = _Stored(_VERSION, projects, dict(sorted(desired.chosen.items())))
-    try:
-        write_beside(path, msgspec.json.format(msgspec.json.encode(stored)).decode() + "\n")
-    except OSError as error:
-        raise RouterError(f"cannot write {path}: {error.strerror}") from error
+    write_beside(path, msgspec.json.format(msgspec.json.encode(stored)).decode() + "\n")
