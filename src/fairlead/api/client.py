@@ -204,7 +204,7 @@ class _Connection(http.client.HTTPConnection):
 
     def answer(self, method: str, path: str, body: Any = None) -> http.client.HTTPResponse:
         """The response to a request, its body unread; an error status is raised as the error it carries."""
-        data = None if body is None else msgspec.json.encode(body)
+        data = None if body is None else msgspec.json.encode(body, enc_hook=_plain)
         headers = {} if data is None else {"Content-Type": "application/json"}
         self.guarded(lambda: self._send(method, path, data, headers))
         response = self.guarded(self.getresponse)
@@ -251,6 +251,13 @@ def _query(**values: Any) -> str:
     given = {name: value for name, value in values.items() if value is not None}
     text = urlencode(given, doseq=True)
     return f"?{text}" if text else ""
+
+
+def _plain(value: Any) -> Any:
+    """A mapping of another kind (the loader has one that is filled when it is read) as a dict."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise NotImplementedError(f"{type(value).__name__} cannot cross the wire")
 
 
 def _decoded(data: bytes, kind: type[Value]) -> Value:

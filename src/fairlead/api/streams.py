@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -20,6 +21,7 @@ from fairlead.errors import ControllerError, FairleadError
 
 HEARTBEAT_S = 5.0
 _FIRST_LINE_S = 0.1
+_WAITING_LINES = 100
 
 CLOSING: web.AppKey[asyncio.Event] = web.AppKey("closing", asyncio.Event)
 
@@ -28,50 +30,59 @@ log = logging.getLogger(__name__)
 
 async def stream(request: web.Request, values: AsyncIterator[Any]) -> web.StreamResponse:
     """Send ``values`` as they come, until they end, the client goes, or the controller closes."""
-    closing = asyncio.ensure_future(request.app[CLOSING].wait())
-    turn = asyncio.ensure_future(anext(values))
+    lines: asyncio.Queue[_Line] = asyncio.Queue(_WAITING_LINES)
+    # One task does all the iterating: a generator may hold what must be let go of by the task that took it.
+    pump = asyncio.create_task(_pump(values, lines))
+    closing = asyncio.create_task(request.app[CLOSING].wait())
+    turn = asyncio.create_task(lines.get())
     try:
         # An error that comes at once (no such project) still gets its own HTTP status.
         await asyncio.wait({turn}, timeout=_FIRST_LINE_S)
-        if turn.done() and isinstance(error := turn.exception(), FairleadError):
+        if turn.done() and (error := turn.result().error) is not None:
             raise error
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         while True:
             await asyncio.wait({turn, closing}, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
-            if not turn.done():
-                await response.write(_last_line(_stopped()) if closing.done() else b"\n")
-                if closing.done():
-                    break
-                continue
-            line, over = _line_of(turn)
-            await response.write(line)
-            if over:
+            if turn.done():
+                line = turn.result()
+                turn = asyncio.create_task(lines.get())
+            elif closing.done():
+                line = _Line(error=_stopped(), last=True)
+            else:
+                line = _Line(b"\n")
+            await response.write(line.text if line.error is None else _last_line(line.error))
+            if line.last:
                 break
-            turn = asyncio.ensure_future(anext(values))
         await response.write_eof()
     except ConnectionError:
         # The client has gone; nobody is left to tell.
         return response
     finally:
-        await _cancelled(closing)
-        await _cancelled(turn)
-        if close := getattr(values, "aclose", None):
-            await close()
+        for task in (turn, closing, pump):
+            await _cancelled(task)
     return response
 
 
-def _line_of(turn: asyncio.Future[Any]) -> tuple[bytes, bool]:
-    """The line for what ``turn`` brought, and whether it is the last."""
-    error = turn.exception()
-    if error is None:
-        return encode(turn.result()) + b"\n", False
-    if isinstance(error, StopAsyncIteration):
-        return b"", True
-    if isinstance(error, FairleadError):
-        return _last_line(error), True
-    log.error("a stream broke off", exc_info=error)
-    return _last_line(ControllerError("the stream broke off", hint="the controller's log says why")), True
+@dataclass(frozen=True, slots=True)
+class _Line:
+    text: bytes = b""
+    error: FairleadError | None = None
+    last: bool = False
+
+
+async def _pump(values: AsyncIterator[Any], lines: asyncio.Queue[_Line]) -> None:
+    """Hand ``values`` over as lines, and how they ended as the last."""
+    error: FairleadError | None = None
+    try:
+        async for value in values:
+            await lines.put(_Line(encode(value) + b"\n"))
+    except FairleadError as found:
+        error = found
+    except Exception:
+        log.exception("a stream broke off")
+        error = ControllerError("the stream broke off", hint="the controller's log says why")
+    await lines.put(_Line(error=error, last=True))
 
 
 def _last_line(error: FairleadError) -> bytes:
@@ -85,7 +96,7 @@ def _stopped() -> FairleadError:
     )
 
 
-async def _cancelled(future: asyncio.Future[Any]) -> None:
-    future.cancel()
-    with suppress(asyncio.CancelledError, StopAsyncIteration, Exception):
-        await future
+async def _cancelled(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

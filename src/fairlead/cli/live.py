@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from fairlead.cli.frame import Line, Scene, draw
-from fairlead.cli.paint import Tone, coloured
+from fairlead.cli.paint import Tone, coloured, printable_lines
 from fairlead.cli.views import SEVERITY_TONES
 from fairlead.controller.controls import Operation, ProjectStatus, ReplicaRow
 from fairlead.store.base import Event, Severity
@@ -62,9 +62,10 @@ class LiveView:
         """Show what is wrong as a line that stays, and the rest as the news of the moment."""
         tone = SEVERITY_TONES[event.severity]
         if event.severity is Severity.INFO:
-            self._news = (event.message, Tone.DIM)
+            self._news = (printable_lines(event.message)[0], Tone.DIM)
         else:
-            self._live.console.print(Text(event.message, style=_STYLES[tone]))
+            text = "\n".join(printable_lines(event.message))
+            self._live.console.print(Text(text, style=_STYLES[tone]))
 
     def snapshot(self, status: ProjectStatus, rows: Sequence[ReplicaRow]) -> None:
         now = time.monotonic()

@@ -122,6 +122,11 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
+def printable_lines(text: str) -> list[str]:
+    """``text`` line by line, each :func:`printable`; at least one."""
+    return [printable(line) for line in text.splitlines()] or [""]
+
+
 def _cells(character: str) -> int:
     if unicodedata.combining(character):
         return 0

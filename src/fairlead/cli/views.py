@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from fairlead.cli.output import clock_time
-from fairlead.cli.paint import Tone, paint, printable
+from fairlead.cli.paint import Tone, paint, printable_lines
 from fairlead.controller.controls import ProjectStatus, ReplicaRow
 from fairlead.store.base import Event, Severity
 
@@ -18,9 +18,13 @@ SEVERITY_TONES = {Severity.INFO: Tone.PLAIN, Severity.WARNING: Tone.WARN, Severi
 
 
 def event_line(event: Event, stream: TextIO | None = None) -> str:
-    """``12:04:31  shop.api.3 (api@7f3a91c2) is ready``."""
-    text = paint(printable(event.message), SEVERITY_TONES[event.severity], stream)
-    return f"{paint(clock_time(event.at_s), Tone.DIM, stream)}  {text}"
+    """``12:04:31  shop.api.3 (api@7f3a91c2) is ready``; further lines of a message stand below its first."""
+    tone = SEVERITY_TONES[event.severity]
+    time = clock_time(event.at_s)
+    first, *rest = printable_lines(event.message)
+    lines = [f"{paint(time, Tone.DIM, stream)}  {paint(first, tone, stream)}"]
+    lines += [" " * (len(time) + 2) + paint(line, tone, stream) for line in rest]
+    return "\n".join(lines)
 
 
 class PlainView:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import MappingProxyType
+
 import pytest
 from scripted import NEW, OLD
 from serving import Served
@@ -38,6 +41,12 @@ def test_up_carries_the_whole_request(client: Client, served: Served) -> None:
     assert (operation.kind, operation.release) == (OperationKind.UP, 2)
     assert served.controls.calls == [("up", REQUEST)]
     assert finished(client, operation.id) is OperationState.SUCCEEDED
+
+
+def test_a_mapping_that_is_no_dict_crosses_the_wire_too(client: Client, served: Served) -> None:
+    marks = MappingProxyType(dict(REQUEST.project.marks))
+    client.up(replace(REQUEST, project=replace(REQUEST.project, marks=marks)))
+    assert served.controls.calls == [("up", REQUEST)]
 
 
 def test_plan_comes_back_as_it_was_made(client: Client, served: Served) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,35 @@ def test_a_stream_that_breaks_off_says_why(client: Client, served: Served) -> No
         next(lines)
 
 
+def test_a_stream_is_made_and_unmade_by_one_task(client: Client, served: Served) -> None:
+    seen: list[asyncio.Task[Any] | None] = []
+    ended = threading.Event()
+
+    async def logs(*args: Any, **kwargs: Any) -> Any:
+        await served.controls.write_log("one")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(asyncio.Event().wait())
+                for line in served.controls.written_logs * 3:
+                    seen.append(asyncio.current_task())
+                    yield line
+                await asyncio.Event().wait()
+        finally:
+            seen.append(asyncio.current_task())
+            ended.set()
+
+    served.controls.logs = logs  # type: ignore[method-assign]
+    stream = client.logs("shop", follow=True)
+    values = iter(stream)
+    assert [next(values).text for _ in range(3)] == ["one"] * 3
+    stream.close()
+    list(values)
+    served.call(served.controls.stop_controller())
+    assert ended.wait(DEADLINE_S)
+    assert len(seen) == 4
+    assert len(set(seen)) == 1
+
+
 def test_a_silent_stream_lives_by_its_heartbeats(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "HEARTBEAT_S", 0.02)
     with Served(home / "controller.sock") as served:
@@ -216,8 +246,6 @@ class dying:
         self._path, self._answer = path, answer
 
     def __enter__(self) -> None:
-        import threading
-
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(self._path))
         self._socket.listen()

@@ -13,7 +13,9 @@ from fairlead.cli import output, paint
 from fairlead.cli.frame import Scene, draw
 from fairlead.cli.output import Cell, duration, size, table
 from fairlead.cli.paint import Tone, clip, printable, width_of
+from fairlead.cli.views import event_line
 from fairlead.controller.controls import Operation, OperationKind, OperationState, ProjectStatus, ServiceRow
+from fairlead.store.base import Event
 
 OPERATION = Operation(id="1", project="shop", kind=OperationKind.UP, state=OperationState.RUNNING, release=2)
 API = ServiceRow(name="api", revision=NEW, replicas=2, ready=1, phase="rolling", message="")
@@ -119,6 +121,13 @@ def test_a_table_is_cut_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = table(("A", "B"), [("short", "long " * 20), ("x", "y")])
     assert max(map(width_of, lines)) <= 30
     assert "short" in lines[1]
+
+
+def test_an_event_of_several_lines_stands_below_its_time() -> None:
+    event = Event(project="shop", kind="x", message="said last:\n    \x1b[2Jbad\n    end", at_s=0.0)
+    first, *rest = event_line(event, io.StringIO()).splitlines()
+    assert first.endswith("  said last:")
+    assert rest == ["               [2Jbad", "              end"]
 
 
 class Terminal(io.StringIO):
