@@ -120,7 +120,9 @@ def _keys(project: Project, service: Service) -> set[str]:
     if set(service.networks) == {"default"} and not service.networks["default"]:
         # What every service without `networks` has: the file need not have said it, and it asks for nothing.
         keys -= {"networks", "networks.default"}
-    return {key for key in keys if key and not (key.startswith("x-") and not key.startswith("x-fairlead"))}
+    known = {key for key in keys if key and not (key.startswith("x-") and not key.startswith("x-fairlead"))}
+    # `deploy` says nothing by itself: what stands below it does.
+    return {key for key in known if not any(other.startswith(f"{key}.") for other in known)}
 
 
 def _set_fields(service: Service) -> Iterator[str]:
