@@ -101,11 +101,9 @@ class Liveness:
         sim.scenario.up_good()
         file = len(sim.scenario.files) - 1
         self._settle("a healthy file")
-        book = self._book()
-        transaction = book.project.transaction
-        if transaction is None or transaction.phase is not _T.SUCCEEDED:
-            phase, why = (transaction.phase, transaction.message) if transaction else ("not there", "")
-            raise Violation("not-converged", f"a healthy file, and its release is {phase}: {why}")
+        newest = max(self._book().operations.values(), key=lambda operation: operation.started_at_s)
+        if newest.state != "succeeded":
+            raise Violation("not-converged", f"a healthy file, and its operation is {newest.state}: {newest.message}")
         sim.clients.burst(10, 20.0)
         self._converged()
         plan = sim.leader().core.plan(UpRequest(project=sim.scenario.files[file]))

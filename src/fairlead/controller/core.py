@@ -26,10 +26,14 @@ from fairlead.rollout import commands, release
 from fairlead.rollout.commands import ApplyRoutes, Command
 from fairlead.rollout.machine import Settled, step
 from fairlead.rollout.notes import Note
-from fairlead.rollout.pools import settings_digest
+from fairlead.rollout.pools import difference, settings_digest
 from fairlead.rollout.state import ProjectState, ScaleOverride, TransactionPhase
 from fairlead.rollout.timers import MARGIN_S, next_wake_s
+from fairlead.routing import Route
 from fairlead.store.base import Commit, Event, Intent, Severity, Store
+
+SHOW_S = 0.5
+"""How long the proxy may take to show what it said that it serves, until it is told again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,8 @@ class Core:
         self._unsettled: dict[int, str] = {}
         self._routes_error: dict[str, str] = {}
         self._restless: set[str] = set()
+        self._told: dict[str, tuple[tuple[Route, ...], float]] = {}
+        self._believed: set[str] = set()
         stale = {intent.id: "the controller ended before it was known" for intent in store.open_intents()}
         if stale:
             store.commit(self.epoch, Commit(settled=stale))
@@ -193,7 +199,10 @@ class Core:
         book = self.books.get(observation.project)
         if book is None or book.gone:
             return ()
-        result = release.step_project(book.project, book.services, observation, book.definitions, now_s)
+        unchanging = self._has_taken_effect(observation, now_s)
+        result = release.step_project(
+            book.project, book.services, observation, book.definitions, now_s, unchanging=unchanging
+        )
         after = replace(book, project=result.project, services=result.services)
         after = outcomes.mirror_release(after, now_s)
         if result.gone:
@@ -201,7 +210,9 @@ class Core:
             self._retries.forget(book.name)
         after = outcomes.settle_operations(after, observation, now_s)
         self._retries.keep_only(book.name, {c.key for c in result.commands}.union(self._open.get(book.name, ())))
-        wanted = [c for c in result.commands if self._is_due(book.name, c, now_s)]
+        wanted = [
+            c for c in result.commands if self._is_due(book.name, c, now_s) and not self._was_just_told(book, c, now_s)
+        ]
         self._restless.discard(book.name)
         return self._commit(after, now_s, orders=wanted, notes=result.notes)
 
@@ -239,10 +250,34 @@ class Core:
             notes = (Note(kind="command-failed", message=what, service=command.service, level="warning"),)
         return replace(book, services=services), notes
 
+    def _has_taken_effect(self, observation: Observation, now_s: float) -> bool:
+        """Whether the proxy has shown what it was last told, so that nothing older can come into effect any more.
+
+        False until this controller has told it something: its predecessor may have asked for more than is known.
+        """
+        name = observation.project
+        if name in self._told:
+            routes, at_s = self._told[name]
+            taken_at_s = now_s if observation.taken_at_s is None else observation.taken_at_s
+            if taken_at_s >= at_s and not difference(routes, observation.routes, settings_digest(routes)):
+                del self._told[name]
+                self._believed.add(name)
+        return name in self._believed or not any(d.routes for d in self.books[name].definitions.values())
+
+    def _was_just_told(self, book: Book, command: Command, now_s: float) -> bool:
+        """The proxy said a moment ago that it serves exactly this: give it a little time to show it."""
+        told = self._told.get(book.name)
+        return (
+            isinstance(command, ApplyRoutes)
+            and told is not None
+            and (now_s - told[1] < SHOW_S and told[0] == command.routes)
+        )
+
     def _routes_settled(
         self, book: Book, command: ApplyRoutes, error: FairleadError | None, now_s: float
     ) -> tuple[Book, tuple[Note, ...]]:
         if error is None:
+            self._told[book.name] = (command.routes, now_s)
             self._routes_error.pop(book.name, None)
             digest = settings_digest(command.routes)
             if digest == book.project.applied_routes:
@@ -327,6 +362,8 @@ class Core:
         if project in self._restless:
             return now_s
         moments = [next_wake_s(book.services, book.definitions, now_s), self._retries.next_at_s(project, after_s=now_s)]
+        if project in self._told:
+            moments.append(self._told[project][1] + SHOW_S + MARGIN_S)
         moments += [
             operation.started_at_s + outcomes.SCALE_DEADLINE_S + MARGIN_S
             for operation in book.operations.values()
@@ -420,6 +457,9 @@ class Core:
         given = tuple(Order(intent=i, project=after.name, command=c) for i, c in zip(ids, orders or (), strict=True))
         for order in given:
             self._open.setdefault(after.name, {})[order.command.key] = order.intent
+            if isinstance(order.command, ApplyRoutes):
+                self._told.pop(after.name, None)
+                self._believed.discard(after.name)
         return given
 
 

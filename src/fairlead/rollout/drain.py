@@ -9,46 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
-
 from fairlead.rollout.definition import Definition
-from fairlead.rollout.policy import DRAIN_TIMEOUT_S, STREAM_TIMEOUT_S, ServicePolicy
+from fairlead.rollout.patience import deadlines, policy_for
 from fairlead.rollout.progress import QUIET_S, standby_until_s
 from fairlead.rollout.state import Instance, ServiceState
 from fairlead.rollout.view import Presence, ServiceView
 from fairlead.rollout.wanted import order_of
 from fairlead.spec.model import Order
 
-LEAVING_TIMEOUT_S = 10.0
-"""The most that requests get when the whole service goes away, or when its successor waits for its volume."""
-
-FAILED_TIMEOUT_S = 5.0
-"""The most that a replica gets whose liveness probe failed: it hardly answers any more."""
-
 SHED_STAGES = 3
 SHED_STAGE_S = 1.0
 LEAST_STREAM_TIMEOUT_FOR_STAGES_S = 10.0
 
 _NOTHING = Presence(in_pool=False, out=True)
-
-
-class DrainDeadlines(msgspec.Struct, frozen=True):
-    """Seconds after leaving the pool, confirmed."""
-
-    requests_s: float
-    streams_s: float
-
-
-def deadlines(state: ServiceState, instance: Instance, policy: ServicePolicy | None) -> DrainDeadlines:
-    """How long ``instance`` may go on finishing."""
-    requests_s = policy.drain_timeout_s if policy else DRAIN_TIMEOUT_S
-    streams_s = policy.stream_timeout_s if policy else STREAM_TIMEOUT_S
-    if state.leaving or (policy is not None and policy.exclusive):
-        most = LEAVING_TIMEOUT_S
-        return DrainDeadlines(min(requests_s, most), 0.0 if state.leaving else min(streams_s, most))
-    if instance.failure:
-        return DrainDeadlines(min(requests_s, FAILED_TIMEOUT_S), min(streams_s, FAILED_TIMEOUT_S))
-    return DrainDeadlines(requests_s, streams_s)
 
 
 def may_stop(
@@ -66,7 +39,7 @@ def may_stop(
     since_s = _since(instance, now_s)
     if since_s is None or since_s < QUIET_S or _is_standby(state, instance, definitions, now_s):
         return False
-    limits = deadlines(state, instance, _policy(instance, definitions))
+    limits = deadlines(state, instance, policy_for(instance, definitions))
     presence = view.presence.get(instance.id, _NOTHING)
     requests_done = presence.requests == 0 or since_s >= limits.requests_s
     return requests_done and (presence.streams == 0 or since_s >= limits.streams_s)
@@ -77,7 +50,7 @@ def shed_due(
 ) -> float | None:
     """The share of its streams to close now, None where it is not time."""
     presence = view.presence.get(instance.id, _NOTHING)
-    limits = deadlines(state, instance, _policy(instance, definitions))
+    limits = deadlines(state, instance, policy_for(instance, definitions))
     if presence.streams == 0 or limits.streams_s < LEAST_STREAM_TIMEOUT_FOR_STAGES_S:
         return None
     left = SHED_STAGES - instance.shed_stage
@@ -91,11 +64,6 @@ def shed_due(
 def _since(instance: Instance, now_s: float) -> float | None:
     """How long the proxy has been known to send it nothing new; None: not known to."""
     return None if instance.out_since_s is None else now_s - instance.out_since_s
-
-
-def _policy(instance: Instance, definitions: Mapping[str, Definition]) -> ServicePolicy | None:
-    definition = definitions.get(instance.revision_id)
-    return definition.policy if definition else None
 
 
 def _is_standby(state: ServiceState, instance: Instance, definitions: Mapping[str, Definition], now_s: float) -> bool:

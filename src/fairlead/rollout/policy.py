@@ -85,8 +85,8 @@ def policy_of(service: Service, *, cores: int, job: bool = False) -> ServicePoli
     """
     rollout = service.options.rollout
     exclusive = is_exclusive(service)
-    update = _update(service.deploy.update, service, cores, exclusive, default=FailureAction.ROLLBACK)
-    rollback = _update(service.deploy.rollback, service, cores, exclusive, default=FailureAction.PAUSE)
+    update = _update(service.deploy.update, service, cores, exclusive, job, default=FailureAction.ROLLBACK)
+    rollback = _update(service.deploy.rollback, service, cores, exclusive, job, default=FailureAction.PAUSE)
     return ServicePolicy(
         update=update,
         rollback=rollback,
@@ -109,11 +109,11 @@ def _given(value: float | None, default: float) -> float:
 
 
 def _update(
-    config: UpdateConfig | None, service: Service, cores: int, exclusive: bool, *, default: FailureAction
+    config: UpdateConfig | None, service: Service, cores: int, exclusive: bool, job: bool, *, default: FailureAction
 ) -> UpdatePolicy:
     config = config or UpdateConfig()
     recreate = service.options.rollout.strategy is Strategy.RECREATE
-    order = Order.STOP_FIRST if exclusive or recreate else config.order or Order.START_FIRST
+    order = Order.STOP_FIRST if exclusive or recreate or job else config.order or Order.START_FIRST
     return UpdatePolicy(
         parallelism=_parallelism(config, service.replicas, cores, recreate),
         delay_s=_given(config.delay_s, 0.0),

@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.notes import Note, service_note
+from fairlead.rollout.patience import deadlines, policy_for
 from fairlead.rollout.policy import ServicePolicy, UpdatePolicy
 from fairlead.rollout.state import Instance, Restarts, Rollout, ServiceState, Target
-from fairlead.rollout.states import InstancePhase, RolloutPhase, move_rollout
+from fairlead.rollout.states import LIVE, InstancePhase, RolloutPhase, move_rollout
 from fairlead.rollout.view import ServiceView
 from fairlead.spec.model import FailureAction
 
@@ -40,9 +41,10 @@ def advance(
     policy = definitions[target.definition_id].policy
     update = policy.rollback if rollout.phase is _R.ROLLING_BACK else policy.update
     counted = _count_failures(state, rollout)
-    verdict = _gate(state, counted, target, policy, update, now_s)
-    if verdict is not None:
+    verdict = _gate(state, counted, target, policy, update, definitions, now_s)
+    if verdict is not None and verdict.phase is not rollout.phase:
         return replace(state, rollout=verdict), [service_note(state, "gate-failed", verdict.message, "error")]
+    counted = verdict or counted
     moved = _batch(state, counted, target, policy, update, view, now_s)
     notes = _progress_notes(state, rollout, moved)
     return (state if moved == rollout else replace(state, rollout=moved)), notes
@@ -88,18 +90,51 @@ def _is_spent(restarts: Restarts) -> bool:
     return restarts.exhausted or restarts.attempts > OUTSIDE_FAILURES_PER_REPLICA
 
 
+def gate_deadline_s(
+    state: ServiceState, rollout: Rollout, policy: ServicePolicy, definitions: Mapping[str, Definition]
+) -> float:
+    """When a rollout that gets no further counts as stuck.
+
+    A new replica that comes, and one that gets ready, is progress; old ones that have to finish before others may
+    come have the time that their own deadlines give them.
+    """
+    arrivals = (
+        moment_s
+        for instance in state.current()
+        if instance.phase in LIVE
+        for moment_s in (instance.created_at_s, instance.ready_at_s)
+        if moment_s is not None
+    )
+    finishing = (
+        deadlines(state, instance, policy_for(instance, definitions))
+        for instance in state.others()
+        if instance.phase is _P.DRAINING
+    )
+    patience_s = max((max(limits.requests_s, limits.streams_s) for limits in finishing), default=0.0)
+    return max(rollout.progress_at_s, *arrivals, 0.0) + policy.progress_deadline_s + patience_s
+
+
 def _gate(
-    state: ServiceState, rollout: Rollout, target: Target, policy: ServicePolicy, update: UpdatePolicy, now_s: float
+    state: ServiceState,
+    rollout: Rollout,
+    target: Target,
+    policy: ServicePolicy,
+    update: UpdatePolicy,
+    definitions: Mapping[str, Definition],
+    now_s: float,
 ) -> Rollout | None:
     """The rollout after a gate said no; None while all say yes."""
     ratio = len(rollout.failed_slots) / max(target.replicas, 1)
     if rollout.failed_slots and ratio > update.max_failure_ratio:
         count = f"{len(rollout.failed_slots)} of {target.replicas} new replicas failed"
         return _refuse(rollout, update.failure_action, f"{count}: {rollout.message}")
-    deadline_s = policy.progress_deadline_s
-    if not policy.job and now_s - rollout.progress_at_s >= deadline_s:
-        return _refuse(rollout, update.failure_action, f"no progress for {deadline_s:g} s")
-    return None
+    if policy.job or now_s < gate_deadline_s(state, rollout, policy, definitions):
+        return None
+    if update.failure_action is FailureAction.CONTINUE and rollout.admitted > 0:
+        # Going on in spite of failures also means not to wait for ever for what neither fails nor serves.
+        slots = tuple(range(1, min(rollout.admitted, target.replicas) + 1))
+        return replace(rollout, failed_slots=slots, progress_at_s=now_s)
+    return _refuse(rollout, update.failure_action, f"no progress for {policy.progress_deadline_s:g} s")
 
 
 def _refuse(rollout: Rollout, action: FailureAction, message: str) -> Rollout | None:

@@ -53,15 +53,22 @@ def step_project(
     observation: Observation,
     definitions: Mapping[str, Definition],
     now_s: float,
+    *,
+    unchanging: bool = True,
 ) -> ProjectStep:
-    """The project after ``observation``: new states, the commands they make necessary, and what there is to tell."""
+    """The project after ``observation``: new states, the commands they make necessary, and what there is to tell.
+
+    ``unchanging`` False: something that was asked of the proxy earlier may still take effect, so that nobody is
+    believed to be out of its pool yet.
+    """
     after: Services = dict(services)
     commands: list[Command] = []
     notes: list[Note] = []
     replicas = _by_service(observation)
     for name in sorted(after):
         state = _open_gate(project, after, name, definitions, now_s)
-        view = view_of(name, templates(state, definitions), observation, replicas.get(name, {}), now_s)
+        keys = templates(state, definitions, observation.routes)
+        view = view_of(name, keys, observation, replicas.get(name, {}), now_s, unchanging=unchanging)
         result = step(state, Observed(view=view, paused=project.paused), definitions, now_s)
         after[name] = result.state
         commands.extend(result.commands)
@@ -71,8 +78,10 @@ def step_project(
     notes.extend(told)
     if project.leaving:
         after = _leave(after, definitions)
-    routes = tuple(route for name in sorted(after) for route in routes_of(after[name], definitions))
+    routes = tuple(route for name in sorted(after) for route in routes_of(after[name], definitions, observation.routes))
     why = difference(routes, observation.routes, project.applied_routes)
+    if not why and not unchanging and (routes or observation.routes):
+        why = "what it was told last may not have taken effect"
     if why:
         commands.insert(0, ApplyRoutes(routes=routes, cause=why))
     gone = not after and not why and (project.leaving or _never_served(project))
@@ -124,7 +133,7 @@ def begin_rollback(
         release=release,
         phase=_R.ROLLING_BACK,
         origin=state.target if state.target and state.target.key != key else None,
-        origin_replicas=len(bad),
+        origin_replicas=min(len(bad), max((t.replicas for t in (state.target, previous) if t is not None), default=0)),
         started_at_s=now_s,
         progress_at_s=now_s,
         admitted=min(max(parallelism, len(mine)), previous.replicas) if previous else 0,
@@ -151,7 +160,8 @@ def roll_back(
         state = after.get(name) or ServiceState(project=project.name, service=name)
         if state.rollout is not None and state.rollout.phase in (_R.ROLLED_BACK, _R.ROLLING_BACK):
             continue
-        if name in transaction.removed and state.target is not None:
+        begun = state.rollout is not None and state.rollout.phase in ACTIVE
+        if name in transaction.removed and state.target is not None and not begun:
             continue
         after[name] = begin_rollback(state, previous, definitions, transaction.release, now_s)
     changed = replace(transaction, phase=_T.ROLLING_BACK, message=message, ended_at_s=None)
@@ -215,7 +225,9 @@ def is_converged(
     """Every service runs and serves what its target says, and nothing else but replicas that linger."""
     replicas = _by_service(observation)
     for name, state in services.items():
-        view = view_of(name, templates(state, definitions), observation, replicas.get(name, {}), now_s)
+        view = view_of(
+            name, templates(state, definitions, observation.routes), observation, replicas.get(name, {}), now_s
+        )
         wanted = state.target.replicas if state.target else 0
         arrived = sum(
             1

@@ -6,7 +6,7 @@ revisions listen on different container ports.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from fairlead.rollout.definition import Definition
@@ -18,32 +18,49 @@ _P = InstancePhase
 _IN_PROXY = frozenset({_P.STARTING, _P.READY, _P.DRAINING, _P.STOPPING})
 
 
-def templates(state: ServiceState, definitions: Mapping[str, Definition]) -> dict[str, Route]:
-    """The service's routes without endpoints, by key: the target's, and those that older replicas still need."""
+def templates(
+    state: ServiceState, definitions: Mapping[str, Definition], listening: Collection[str]
+) -> dict[str, Route]:
+    """The service's routes without endpoints, by key: the target's, and those that older replicas still need.
+
+    ``listening``: the routes that the proxy has. What replicas on their way out had stays as long as they do; it
+    is never opened anew for them, since the port may belong to somebody else by now.
+    """
     found: dict[str, Route] = {}
     for definition_id in _definition_ids(state):
         definition = definitions.get(definition_id)
         for route in definition.routes if definition else ():
             found.setdefault(route.key, route)
+    prefix = f"{state.project}/{state.service}/"
+    left = [key for key in listening if key not in found and key.startswith(prefix)]
+    if left and any(_is_pooled(instance) for instance in state.others()):
+        known = {route.key: route for d in definitions.values() for route in d.routes if route.key in left}
+        found |= {key: known[key] for key in sorted(known)}
     return found
 
 
-def routes_of(state: ServiceState, definitions: Mapping[str, Definition]) -> tuple[Route, ...]:
+def routes_of(
+    state: ServiceState, definitions: Mapping[str, Definition], listening: Collection[str]
+) -> tuple[Route, ...]:
     """The service's routes with their pools, sorted by key."""
-    found = templates(state, definitions)
+    found = templates(state, definitions, listening)
     return tuple(_fill(found[key], state, definitions) for key in sorted(found))
 
 
 def _definition_ids(state: ServiceState) -> list[str]:
-    """The target's first; then those of replicas that may still be in a pool, newest first."""
-    ids = [state.target.definition_id] if state.target else []
+    """The target's, and the origin's as long as it serves."""
+    if state.target is None:
+        return []
+    ids = [state.target.definition_id]
     origin = state.rollout.origin if state.rollout else None
-    pooled = [instance for instance in reversed(state.instances) if instance.phase in _IN_PROXY]
-    for instance in pooled:
-        if state.target is not None and instance.key == state.target.key:
-            continue
-        ids.append(origin.definition_id if origin and instance.key == origin.key else instance.revision_id)
-    return list(dict.fromkeys(ids))
+    if origin is None or origin.key == state.target.key:
+        return ids
+    serves = any(instance.key == origin.key and _is_pooled(instance) for instance in state.instances)
+    return [*ids, origin.definition_id] if serves else ids
+
+
+def _is_pooled(instance: Instance) -> bool:
+    return instance.served and instance.phase in _IN_PROXY
 
 
 def _fill(route: Route, state: ServiceState, definitions: Mapping[str, Definition]) -> Route:

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.dependencies import pending_deadline_s
-from fairlead.rollout.drain import SHED_STAGE_S, SHED_STAGES, deadlines
+from fairlead.rollout.drain import SHED_STAGE_S, SHED_STAGES
 from fairlead.rollout.lifecycle import MISSING_S
+from fairlead.rollout.patience import deadlines
 from fairlead.rollout.policy import RESTART_WINDOW_S, START_TIMEOUT_S, ServicePolicy
-from fairlead.rollout.progress import QUIET_S, standby_until_s
+from fairlead.rollout.progress import QUIET_S, gate_deadline_s, standby_until_s
 from fairlead.rollout.state import Instance, Rollout, ServiceState
 from fairlead.rollout.states import InstancePhase, RolloutPhase
 
@@ -80,7 +81,7 @@ def _of_rollout(state: ServiceState, rollout: Rollout, definitions: Mapping[str,
     policy = definitions[target.definition_id].policy
     update = policy.rollback if rollout.phase is _R.ROLLING_BACK else policy.update
     if not policy.job:
-        yield rollout.progress_at_s + policy.progress_deadline_s
+        yield gate_deadline_s(state, rollout, policy, definitions)
     if rollout.batch_ready_at_s is not None:
         yield rollout.batch_ready_at_s + update.monitor_s
         yield rollout.batch_ready_at_s + update.monitor_s + update.delay_s

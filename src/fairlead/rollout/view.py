@@ -5,6 +5,7 @@ Made by `release` from :class:`~fairlead.observed.Observation` once a step.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -29,7 +30,8 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     """``routed``: the service has published ports. ``listening``: each of them accepts connections.
 
     ``confirmed``: the proxy answered for every route, so that silence about a replica means that it is out.
-    ``taken_at_s``: when looking began.
+    ``unchanging``: nothing that was asked of the proxy before is still to take effect. ``taken_at_s``: when
+    looking began.
     """
 
     replicas: Mapping[str, ObservedReplica]
@@ -38,6 +40,7 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     routed: bool
     listening: bool
     confirmed: bool
+    unchanging: bool
     taken_at_s: float
 
     def is_serving(self, replica_id: str) -> bool:
@@ -52,7 +55,7 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
         if not self.routed:
             return True
         presence = self.presence.get(replica_id)
-        return self.confirmed and (presence is None or presence.out)
+        return self.confirmed and self.unchanging and (presence is None or presence.out)
 
 
 def view_of(
@@ -61,29 +64,38 @@ def view_of(
     observation: Observation,
     replicas: Mapping[str, ObservedReplica],
     now_s: float,
+    *,
+    unchanging: bool = True,
 ) -> ServiceView:
     """The part of ``observation`` that is about ``service``, whose desired routes are ``route_keys``."""
     keys = tuple(route_keys)
     routes = [observation.routes[key] for key in keys if key in observation.routes]
+    prefix = f"{observation.project}/{service}/"
+    leftover = [status for key, status in observation.routes.items() if key not in keys and key.startswith(prefix)]
     return ServiceView(
         replicas=replicas,
         health=observation.health,
-        presence=_presence(routes),
+        presence=_presence(routes, leftover),
         routed=bool(keys),
         listening=len(routes) == len(keys) and all(route.listening for route in routes),
         confirmed=len(routes) == len(keys),
+        unchanging=unchanging,
         taken_at_s=now_s if observation.taken_at_s is None else observation.taken_at_s,
     )
 
 
-def _presence(routes: list[RouteStatus]) -> dict[str, Presence]:
+def _presence(routes: list[RouteStatus], leftover: list[RouteStatus]) -> dict[str, Presence]:
+    """``leftover``: routes that are not wanted any more and that the proxy still has."""
     found: dict[str, list[EndpointStatus]] = {}
-    for route in routes:
+    serving: Counter[str] = Counter()
+    for route in (*routes, *leftover):
         for endpoint in route.endpoints:
             found.setdefault(endpoint.replica_id, []).append(endpoint)
+    for route in routes:
+        serving.update(endpoint.replica_id for endpoint in route.endpoints if endpoint.state is EndpointState.READY)
     return {
         replica_id: Presence(
-            in_pool=len(statuses) == len(routes) and all(s.state is EndpointState.READY for s in statuses),
+            in_pool=bool(routes) and serving[replica_id] == len(routes),
             out=all(status.state is not EndpointState.READY for status in statuses),
             requests=sum(max(status.in_flight - status.streams, 0) for status in statuses),
             streams=sum(status.streams for status in statuses),

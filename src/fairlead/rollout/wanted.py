@@ -94,9 +94,31 @@ def _drain_others(
     live = [instance for instance in others if instance.phase in LIVE]
     live.sort(key=lambda i: (i.phase is _P.READY, i.key == origin, i.slot, i.id))
     surplus = live[: max(0, len(live) - wanted)]
-    changed = {i.id: drained(i, now_s) for i in surplus}
+    spare = _spare(state, view, definitions)
+    changed = {}
+    for instance in surplus:
+        if instance.phase is _P.READY and view.is_serving(instance.id):
+            if spare <= 0:
+                continue
+            spare -= 1
+        changed[instance.id] = drained(instance, now_s)
     changed |= {i.id: move(i, _P.STOPPED) for i in others if i.phase is _P.COMPLETED and wanted == 0}
     return _replace_instance(state, changed)
+
+
+def _spare(state: ServiceState, view: ServiceView, definitions: Mapping[str, Definition]) -> int:
+    """How many of the replicas that serve may leave, whatever was lost meanwhile: never below the smaller of the
+    two numbers wanted, but for a batch of stop-first and for failures that the policy goes on with."""
+    serving = sum(1 for i in state.instances if i.phase is _P.READY and view.is_serving(i.id))
+    target, rollout = state.target, state.rollout
+    if target is None or state.leaving or rollout is None or rollout.origin is None:
+        return serving
+    policy = definitions[target.definition_id].policy
+    update = policy.rollback if rollout.phase is _R.ROLLING_BACK else policy.update
+    needed = min(target.replicas, rollout.origin.replicas) - len(rollout.failed_slots)
+    if update.order is Order.STOP_FIRST:
+        needed -= update.parallelism
+    return serving - max(needed, 0)
 
 
 def _drain_surplus(state: ServiceState, view: ServiceView, now_s: float) -> ServiceState:
