@@ -8,9 +8,9 @@ from dataclasses import replace
 import aiohttp
 
 from fairlead.routing import EndpointState
-from tests.contract.routers.harness import until
+from tests.contract.routers.harness import DEADLINE_S, until
 from tests.integration.haproxy.load import Load
-from tests.integration.haproxy.world import World, replica_of
+from tests.integration.haproxy.world import World, replica_of, url
 
 _EVERYTHING = ("keep-alive",) * 4 + ("new",) * 2 + ("post",) * 2 + ("slow",) * 3 + ("websocket",) * 4
 
@@ -103,24 +103,35 @@ async def test_what_an_old_worker_has_open_keeps_a_drain_waiting(world: World) -
     await until(free)
 
 
-async def test_an_idle_client_of_an_old_worker_keeps_a_drain_waiting(world: World) -> None:
-    """It may send one more request, to a replica that the old worker cannot be told to drain."""
+async def test_an_idle_client_of_an_old_worker_gets_the_new_pool(world: World) -> None:
+    """A worker that was replaced cannot be told to drain, so it passes what still arrives on to its successor."""
     route = world.route()
     one, two = await world.upstream("shop.api.1"), await world.upstream("shop.api.2")
     stated = await world.apply(route, [one.endpoint()])
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession() as session, aiohttp.ClientSession() as poster:
         assert await replica_of(session, stated) == "shop.api.1"
+        assert await replica_of(poster, stated) == "shop.api.1"
         await world.router.apply("blog", [world.route("web", project="blog")])
-        await world.apply(route, [one.endpoint(EndpointState.DRAIN), two.endpoint()])
-        status = (await world.router.observe("shop"))[route.key]
-        assert [e.in_flight for e in status.endpoints] == [1, 0]
-        assert await replica_of(session, stated) == "shop.api.1", "the last request of that connection"
-
-        async def free() -> bool:
-            return not any(e.in_flight for e in (await world.router.observe("shop"))[route.key].endpoints)
-
-        await until(free)
+        await world.apply(route, [two.endpoint()])
+        await one.stop()
+        assert (await world.processes()).old, "the two idle connections keep the old worker"
         assert await replica_of(session, stated) == "shop.api.2"
+        assert two.headers["x-forwarded-for"] == ["127.0.0.1"], "once, though it passed twice"
+        async with poster.post(url(stated), data=b"x" * 50_000) as response:
+            assert (response.status, (await response.json())["bytes"]) == (200, 50_000)
+
+
+async def test_requests_that_wait_go_on_waiting_across_a_reload(world: World) -> None:
+    route = replace(world.route(), hold_timeout_s=DEADLINE_S)
+    await world.apply(route, [])
+    async with aiohttp.ClientSession() as session:
+        waiting = [asyncio.create_task(replica_of(session, route)) for _ in range(5)]
+        await asyncio.wait(waiting, timeout=0.3)
+        await world.router.apply("blog", [world.route("web", project="blog")])
+        done, _ = await asyncio.wait(waiting, timeout=0.3)
+        assert not done
+        await world.apply(route, [(await world.upstream("shop.api.1")).endpoint()])
+        assert await asyncio.gather(*waiting) == ["shop.api.1"] * 5
 
 
 async def test_a_killed_replica_loses_no_idempotent_request(world: World) -> None:

@@ -83,7 +83,12 @@ def test_only_idempotent_requests_are_repeated() -> None:
 
 
 def test_every_address_means_both_families() -> None:
-    assert "    bind *:8080\n    bind :::8080 v6only\n" in _text(_ROUTE)
+    assert "    bind *:8080\n    bind :::8080 v6only\n    bind abns@" in _text(_ROUTE)
     assert "    bind [::1]:8080\n" in _text(replace(_ROUTE, listen=Listen(port=8080, host="::1")))
     only_four = config(frontends(Desired({"shop": (_ROUTE,)})), replace(_PLACE, dual_stack=False))
     assert "v6only" not in only_four
+
+
+def test_a_worker_that_was_replaced_passes_on_what_still_arrives() -> None:
+    text = _text(_ROUTE)
+    assert "    use_backend fl-again-any-8080 if { stopping }\n    use_backend %[var(txn.fl_route)]" in text

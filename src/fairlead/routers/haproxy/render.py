@@ -14,24 +14,30 @@ from dataclasses import dataclass
 from fairlead.routers.haproxy.files import Files
 from fairlead.routers.haproxy.layout import BALANCE, Frontend
 from fairlead.routers.haproxy.names import STREAMS_TABLE, quoted
-from fairlead.routing import Address, Endpoint, EndpointState, Listen, Route
+from fairlead.routing import Address, Endpoint, EndpointState, Route
 from fairlead.spec.model import RouteProtocol
 
 TIMEOUT_S = 60.0
 STREAM_IDLE_S = 3600
-# An idle client connection of a worker that was replaced can bring one more request: this bounds for how long.
+# Bounds for how long an idle client connection keeps a worker that was replaced.
 KEEP_ALIVE_S = 20
 HARD_STOP_AFTER = "7d"
 _PRIVATE = "127.0.0.0/8 ::1 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7 fe80::/10"
 _NOWHERE = "fl-nowhere"
+_AGAIN = "fl-again-"
 _IDEMPOTENT = "GET HEAD OPTIONS TRACE PUT DELETE"
 
 HOLD_LUA = """\
--- A request, or a TCP connection, waits here while its pool is empty. Loaded by haproxy.cfg.
+-- A request, or a TCP connection, waits here while its pool is empty; not in a worker that has been replaced,
+-- which passes it on to its successor. Loaded by haproxy.cfg.
 local STEP_MS = 25
+local function waiting(txn, backend)
+  local stopping = txn.f:stopping()
+  return stopping ~= 1 and stopping ~= true and txn.f:nbsrv(backend) == 0
+end
 local function hold(txn, backend)
   local left_ms = tonumber(txn:get_var("txn.fl_hold_ms")) or 0
-  while left_ms > 0 and txn.f:nbsrv(backend) == 0 do
+  while left_ms > 0 and waiting(txn, backend) do
     core.msleep(STEP_MS)
     left_ms = left_ms - STEP_MS
   end
@@ -87,9 +93,9 @@ def cookie_key(route: Route) -> str:
 def _sections(frontends: Sequence[Frontend], environment: Environment, mark: str, *, servers: bool) -> list[str]:
     lines = _global(environment, mark)
     for frontend in frontends:
-        lines += ["", *_frontend(frontend, environment)]
+        lines += ["", *_frontend(frontend, environment), "", *_again(frontend, environment)]
         for route in frontend.routes:
-            lines += ["", *_backend(route, environment, servers=servers)]
+            lines += ["", *_backend(route, servers=servers)]
     return lines
 
 
@@ -129,52 +135,77 @@ def _global(environment: Environment, mark: str) -> list[str]:
     ]
 
 
-def _binds(listen: Listen, environment: Environment) -> list[str]:
+def _binds(frontend: Frontend, environment: Environment) -> list[str]:
+    listen = frontend.listen
+    own = [f"    bind {_successor(frontend, environment)} accept-proxy"]
     if listen.host is not None:
         only = " v6only" if listen.host == "::" else ""
-        return [f"    bind {server_address(Address(host=listen.host, port=listen.port))}{only}"]
-    both = [f"    bind *:{listen.port}"]
-    return [*both, f"    bind :::{listen.port} v6only"] if environment.dual_stack else both
+        return [f"    bind {server_address(Address(host=listen.host, port=listen.port))}{only}", *own]
+    both = [f"    bind :::{listen.port} v6only"] if environment.dual_stack else []
+    return [f"    bind *:{listen.port}", *both, *own]
+
+
+def _successor(frontend: Frontend, environment: Environment) -> str:
+    """Where a worker that was replaced reaches its successor: an abstract socket, since workers have no rights."""
+    place = f"{environment.files.folder} {frontend.name}"
+    return f"abns@fl-{hashlib.sha256(place.encode()).hexdigest()[:32]}"
+
+
+def _again(frontend: Frontend, environment: Environment) -> list[str]:
+    """A worker that was replaced cannot be told of changes: what still arrives there goes to its successor."""
+    return [
+        f"backend {_AGAIN}{frontend.name}",
+        f"    mode {frontend.protocol.value}",
+        f"    timeout server {STREAM_IDLE_S}s",
+        f"    server next {_successor(frontend, environment)} send-proxy-v2",
+    ]
 
 
 def _frontend(frontend: Frontend, environment: Environment) -> list[str]:
-    lines = [f"frontend {frontend.name}", *_binds(frontend.listen, environment)]
+    lines = [f"frontend {frontend.name}", *_binds(frontend, environment)]
     if frontend.protocol is RouteProtocol.TCP:
-        return [*lines, *_tcp_rules(frontend.routes[0], environment)]
+        return [*lines, *_tcp_rules(frontend, environment)]
     slowest_s = max(TIMEOUT_S, *(route.timeout_s or 0 for route in frontend.routes))
+    names = [quoted(route.key) for route in frontend.routes]
     return [
         *lines,
         "    mode http",
         f"    timeout client {_ms(slowest_s)}",
-        # What a stranger says of its own origin is worth nothing; a proxy on a private address may say it.
-        f"    acl trusted src {_PRIVATE}",
-        "    http-request del-header x-forwarded-for unless trusted",
-        "    option forwardfor",
-        "    http-request set-header x-forwarded-proto http if !trusted or !{ req.hdr(x-forwarded-proto) -m found }",
-        "    http-request set-header x-forwarded-host %[req.hdr(host)]"
-        " if !trusted or !{ req.hdr(x-forwarded-host) -m found }",
         "    http-request set-var(txn.fl_host) req.hdr(host),field(1,:),lower",
-        *(_rule(route) for route in frontend.routes),
-        *([f"    default_backend {_NOWHERE}"] if all(map(_rule_condition, frontend.routes)) else []),
+        *map(_choice, frontend.routes),
+        f"    http-request set-var(txn.fl_hold_ms) var(txn.fl_route),map({environment.files.hold_map},0)",
+        *map(_hold, names),
+        f"    use_backend {_AGAIN}{frontend.name} if {{ stopping }}",
+        "    use_backend %[var(txn.fl_route)] if { var(txn.fl_route) -m found }",
+        f"    default_backend {_NOWHERE}",
     ]
 
 
-def _tcp_rules(route: Route, environment: Environment) -> list[str]:
-    name = quoted(route.key)
+def _tcp_rules(frontend: Frontend, environment: Environment) -> list[str]:
+    name = quoted(frontend.routes[0].key)
     return [
         "    mode tcp",
         f"    timeout client {STREAM_IDLE_S}s",
         f"    tcp-request inspect-delay {STREAM_IDLE_S}s",
         f"    tcp-request content set-var(txn.fl_hold_ms) str({name}),map({environment.files.hold_map},0)",
         f"    tcp-request content lua.fairlead_hold {name} if {{ nbsrv({name}) eq 0 }}",
-        f"    tcp-request content reject if {{ nbsrv({name}) eq 0 }}",
+        f"    tcp-request content reject if {{ nbsrv({name}) eq 0 }} !{{ stopping }}",
+        f"    use_backend {_AGAIN}{frontend.name} if {{ stopping }}",
         f"    default_backend {name}",
     ]
 
 
-def _rule(route: Route) -> str:
-    name, condition = quoted(route.key), _rule_condition(route)
-    return f"    use_backend {name} if {condition}" if condition else f"    default_backend {name}"
+def _hold(name: str) -> str:
+    # The count first: it is the cheaper question, and nearly always the last.
+    return (
+        f"    http-request lua.fairlead_hold {name} if {{ nbsrv({name}) eq 0 }} {{ var(txn.fl_route) -m str {name} }}"
+    )
+
+
+def _choice(route: Route) -> str:
+    """Routes come with the most specific first, and the first that fits is kept."""
+    condition = f"!{{ var(txn.fl_route) -m found }} {_rule_condition(route)}".strip()
+    return f"    http-request set-var(txn.fl_route) str({quoted(route.key)}) if {condition}"
 
 
 def _rule_condition(route: Route) -> str:
@@ -193,7 +224,7 @@ def _regex(text: str) -> str:
     return "".join(char if char.isalnum() or char in "/_-~:@%" else f"[{char}]" for char in text)
 
 
-def _backend(route: Route, environment: Environment, *, servers: bool) -> list[str]:
+def _backend(route: Route, *, servers: bool) -> list[str]:
     http = route.protocol is RouteProtocol.HTTP
     options = server_options(route)
     return [
@@ -201,7 +232,7 @@ def _backend(route: Route, environment: Environment, *, servers: bool) -> list[s
         f"    mode {'http' if http else 'tcp'}",
         *(f"    {line}" for line in BALANCE[route.balance]),
         f"    retries {max(0, route.retries)}",
-        *(_http_rules(route, environment) if http else _tcp_timeouts(route)),
+        *(_http_rules(route) if http else _tcp_timeouts(route)),
         *([f"    default-server {options}"] if options else []),
         *(_server(endpoint) for endpoint in route.endpoints if servers),
     ]
@@ -211,7 +242,7 @@ def _tcp_timeouts(route: Route) -> list[str]:
     return [f"    timeout tunnel {_ms(route.timeout_s)}"] if route.timeout_s else []
 
 
-def _http_rules(route: Route, environment: Environment) -> list[str]:
+def _http_rules(route: Route) -> list[str]:
     name = quoted(route.key)
     sticky = (
         [
@@ -222,15 +253,20 @@ def _http_rules(route: Route, environment: Environment) -> list[str]:
         else []
     )
     stream = "{ status 101 } or { res.hdr(content-type) -m beg -i text/event-stream }"
-    empty = f"{{ nbsrv({name}) eq 0 }}"
+    empty = f"{{ nbsrv({name}) eq 0 }} !{{ stopping }}"
     return [
         f"    timeout server {_ms(route.timeout_s or TIMEOUT_S)}",
         *sticky,
+        # What a stranger says of its own origin is worth nothing; a proxy on a private address may say it.
+        f"    acl trusted src {_PRIVATE}",
+        "    http-request del-header x-forwarded-for unless trusted",
+        "    option forwardfor",
+        "    http-request set-header x-forwarded-proto http if !trusted or !{ req.hdr(x-forwarded-proto) -m found }",
+        "    http-request set-header x-forwarded-host %[req.hdr(host)]"
+        " if !trusted or !{ req.hdr(x-forwarded-host) -m found }",
         "    retry-on conn-failure empty-response",
         f"    http-request disable-l7-retry unless {{ method {_IDEMPOTENT} }}",
         f"    http-request set-timeout server {STREAM_IDLE_S}s if {{ req.hdr(accept) -m sub -i text/event-stream }}",
-        f"    http-request set-var(txn.fl_hold_ms) str({name}),map({environment.files.hold_map},0)",
-        f"    http-request lua.fairlead_hold {name} if {empty}",
         f'    http-request return status 503 content-type text/plain string "{_none_ready(route)}"'
         f" hdr retry-after 1 if {empty}",
         f'    http-error status 503 content-type text/plain string "{_none_ready(route)}"',

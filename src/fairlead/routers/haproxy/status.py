@@ -18,15 +18,11 @@ from fairlead.routers.haproxy.state import Desired
 from fairlead.routing import EndpointState, EndpointStatus, Route, RouteStatus
 
 _FRONTEND, _BACKEND, _SERVER = "0", "1", "2"
-_OWN_FRONTENDS = ("GLOBAL", "MASTER")
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """One worker at one moment; servers are ``backend/server``.
-
-    ``idle_clients``: client connections without a request, each of which may bring one more.
-    """
+    """One worker at one moment; servers are ``backend/server``."""
 
     pid: int
     rows: Mapping[str, Mapping[str, str]]
@@ -35,7 +31,6 @@ class WorkerReport:
     in_flight: Mapping[str, int]
     streams: Mapping[str, int]
     modes: Mapping[str, str]
-    idle_clients: int = 0
     servers: Backends = field(default_factory=dict)
 
 
@@ -64,15 +59,8 @@ async def report(worker: Worker, *, current: bool) -> WorkerReport:
         in_flight,
         await worker.streams(STREAMS_TABLE),
         modes,
-        0 if current else await _idle_clients(worker),
         await running(worker) if current else {},
     )
-
-
-async def _idle_clients(worker: Worker) -> int:
-    connected = int((await worker.info()).get("currconns", "0"))
-    busy = sum(session.frontend not in _OWN_FRONTENDS for session in await worker.sessions())
-    return max(0, connected - busy)
 
 
 def statuses(
@@ -109,9 +97,6 @@ def _endpoints(
             state, weight = EndpointState.DRAIN if server.out else EndpointState.READY, server.weight
         if name not in wished and not in_flight and state is EndpointState.DRAIN:
             continue  # a leftover that nothing uses: it only waits to be deleted
-        if state is EndpointState.DRAIN:
-            # A worker that was replaced cannot be told to drain; its idle clients may still send one request each.
-            in_flight += sum(worker.idle_clients for worker in workers[1:] if full in worker.rows)
         streams = sum(_streams(worker, backend, full) for worker in workers)
         found.append(
             EndpointStatus(
