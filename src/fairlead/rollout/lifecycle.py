@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from fairlead.observed import Exit, ExitCause, Health, ObservedReplica, ReplicaState
 from fairlead.rollout.definition import Definition
-from fairlead.rollout.notes import Note, failed, replica_note
+from fairlead.rollout.notes import Note, crash_loop, failed, replica_note
 from fairlead.rollout.policy import START_TIMEOUT_S, RestartRule, ServicePolicy
 from fairlead.rollout.restarts import after_failure
 from fairlead.rollout.state import Instance, Restarts, ServiceState
@@ -42,6 +42,7 @@ def absorb(
         if after.failure and not before.failure:
             _book_failure(after, view, policy, restarts, now_s)
             notes.append(failed(state, after))
+            notes += crash_loop(state, after, restarts[after.slot], now_s)
         elif after.phase is _P.READY and before.phase is not _P.READY:
             notes.append(replica_note(state, after, "replica-ready", "is ready"))
         _forgive(after, policy, restarts, now_s)

@@ -6,9 +6,12 @@ from typing import Literal
 
 import msgspec
 
-from fairlead.rollout.state import Instance, ServiceState
+from fairlead.rollout.state import Instance, Restarts, ServiceState
 
 Level = Literal["info", "warning", "error"]
+
+CRASH_LOOP_FAILURES = 5
+"""So many failures in a row are no accident any more."""
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +38,19 @@ def replica_note(state: ServiceState, instance: Instance, kind: str, what: str, 
 def failed(state: ServiceState, instance: Instance) -> Note:
     """A note about a replica that failed, with its reason."""
     return replica_note(state, instance, "replica-failed", f"failed: {instance.failure}", "error")
+
+
+def crash_loop(state: ServiceState, instance: Instance, restarts: Restarts, now_s: float) -> list[Note]:
+    """What to say of a slot whose replicas keep failing: once when it becomes a habit, once when it is the end."""
+    slot = f"slot {instance.slot}"
+    if restarts.exhausted:
+        text = f"gave up on {slot} after {restarts.attempts} failures, as its restart policy says: {instance.failure}"
+        return [service_note(state, "gave-up", text, "error")]
+    if restarts.attempts != CRASH_LOOP_FAILURES:
+        return []
+    wait_s = max(0.0, restarts.next_at_s - now_s)
+    text = f"{slot} is in a crash loop: {restarts.attempts} failures in a row, the next try is in {wait_s:.0f} s"
+    return [service_note(state, "crash-loop", text, "error")]
 
 
 def service_note(state: ServiceState, kind: str, message: str, level: Level = "info") -> Note:
