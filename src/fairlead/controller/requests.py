@@ -115,11 +115,11 @@ def begin_release(
 ) -> tuple[Book, Plan]:
     """``book`` with a new release to ``wanted`` under way; one that was under way is superseded.
 
-    The same book where there is nothing to do.
+    Where there is nothing to do no release is made; slots that were given up are tried again.
     """
     made = plan_for(book, book.name, wanted)
     if made.is_empty and book.project.release:
-        return book, made
+        return _forgiven(book), made
     book = _supersede(book, now_s)
     number = book.project.release + 1
     book = book.with_definitions(
@@ -148,6 +148,12 @@ def begin_release(
     release = Release(number=number, kind=kind, state="running", targets=targets, message=message, started_at_s=now_s)
     project = changed(book.project, release=number, transaction=transaction, paused=False, leaving=False)
     return _with_release(replace(book, project=project, services=services), release), made
+
+
+def _forgiven(book: Book) -> Book:
+    """``book`` with a clean slate for every slot: who asks again wants it tried again."""
+    services = {n: changed(s, restarts={}) if s.restarts else s for n, s in book.services.items()}
+    return replace(book, services=services)
 
 
 def set_scale(book: Book, numbers: Mapping[str, int]) -> Book:
@@ -203,7 +209,7 @@ def _target(state: ServiceState, operation: Operation, wanted: Wanted) -> Target
 
 def _begin(state: ServiceState, operation: Operation, target: Target, number: int, now_s: float) -> ServiceState:
     if operation.action is Action.KEEP:
-        return state
+        return changed(state, restarts={}) if state.restarts else state
     if operation.action is Action.SCALE:
         return changed(state, target=target, restarts={})
     return begin_rollout(state, target, number, now_s)
