@@ -146,6 +146,9 @@ def main() -> int:
         try:
             return Demo(sandbox, port).whole()
         except KeyboardInterrupt:
+            # A second Ctrl-C must not leave behind what this one is cleaning up.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             print("\ninterrupted; cleaning up", file=sys.stderr)
             return 130
         except (CommandFailed, TimeoutError, AssertionError) as error:

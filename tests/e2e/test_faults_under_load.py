@@ -41,6 +41,8 @@ def test_a_killed_replica_costs_no_idempotent_request_and_is_replaced(sandbox: S
         return len(rows) == 3 and victim["pid"] not in {row["pid"] for row in rows}
 
     with Load(url, *IDEMPOTENT) as load:
+        # So that some of the slow requests are in the middle of it.
+        load.wait_until_flowing(200)
         os.kill(victim["pid"], signal.SIGKILL)
         sandbox.wait_for(whole_again, "full strength")
         load.wait_until_flowing(100)
