@@ -84,7 +84,7 @@ def _report(operation: Operation, following: Following, text: str) -> None:
 def _success(operation: Operation, took_s: float) -> str:
     text = operation.message or f"{_what(operation)} has ended"
     if not operation.changed:
-        text = f"nothing to change, {text}"
+        text = "nothing to change"
     sign = paint(symbol("ready"), Tone.GOOD)
     return f"{sign} {operation.project}: {text} {paint(f'({duration(took_s)})', Tone.DIM)}"
 

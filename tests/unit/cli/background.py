@@ -6,24 +6,29 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from serving import DEADLINE_S
 
-from fairlead.api.client import Client
-from fairlead.settings import Settings
+
+def end_controllers(home: Path) -> None:
+    """Kill every controller that a command has started for ``home``: of several at once all but one end by themselves,
+    but one of those may be slow enough to find the place free again.
+    """
+    for pid in controllers_of(home):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda pid=pid: not is_running(pid), f"the end of the controller {pid}")  # type: ignore[misc]
 
 
-def end_controller(home: Path) -> None:
-    """Kill the controller that a command has started in the background."""
-    client = Client(Settings(home=home).socket_path, timeout_s=DEADLINE_S)
-    try:
-        pid = client.status().pid
-    except Exception:
-        # None runs.
-        return
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not is_running(pid), f"the end of the controller {pid}")
+def controllers_of(home: Path) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and os.fsencode(home) in (entry / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found
 
 
 def is_running(pid: int) -> bool:

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "api"))
 
-from background import end_controller
+from background import end_controllers
 from serving import DEADLINE_S, Served
 
 from fairlead.cli.main import command
@@ -102,4 +102,4 @@ def spawned(home: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         if process.poll() is None:
             process.kill()
         process.communicate(timeout=DEADLINE_S)
-    end_controller(home)
+    end_controllers(home)
