@@ -104,8 +104,8 @@ _TYPED = frozenset(
     words(
         "image build command entrypoint environment working_dir user group_add hostname container_name platform "
         "pull_policy ports expose volumes tmpfs networks network_mode depends_on healthcheck deploy scale restart "
-        "stop_signal stop_grace_period init tty stdin_open read_only privileged labels logging ulimits secrets configs post_start "
-        "pre_stop profiles"
+        "stop_signal stop_grace_period init tty stdin_open read_only privileged labels logging ulimits secrets configs "
+        "post_start pre_stop profiles"
     )
 )
 

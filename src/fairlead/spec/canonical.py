@@ -14,6 +14,9 @@ from fairlead.spec.report import Report
 from fairlead.spec.tree import Map, Path, Position, Seq
 from fairlead.spec.volumes import VolumeError, parse_volume
 
+MAX_EXPANDED = 70_000
+"""Ports that the ranges of one file may make: all 65,535 of one service, and some."""
+
 Rewrite = Callable[[Any, Path, Position, "Canonical"], Any]
 
 
@@ -22,6 +25,7 @@ class Canonical:
 
     def __init__(self, report: Report, lenient: bool) -> None:
         self._report, self._lenient = report, lenient
+        self._expanded = 0
 
     def model(self, model: Map) -> None:
         services = model.get("services")
@@ -49,7 +53,11 @@ class Canonical:
         made = Seq(value.at)
         for index, (entry, mark) in enumerate(value.entries()):
             try:
-                for found in parse(entry):
+                if self._expanded > MAX_EXPANDED:
+                    raise PortError(f"the port ranges of the file make more than {MAX_EXPANDED} ports")
+                entries = parse(entry)
+                self._expanded += len(entries) - 1
+                for found in entries:
                     made.add(_marked(found, mark), mark)
             except ValueError as error:
                 if self._lenient:

@@ -100,7 +100,7 @@ class Consistency:
             self._dependency(target, ("services", name, "depends_on"), required=dependency.get("required", True))
 
     def _dependency(self, target: str, path: Path, *, required: bool) -> None:
-        if target in self._services:
+        if target in self._services or self._report.full:
             return
         if target in self._disabled:
             if required:
@@ -127,7 +127,7 @@ class Consistency:
 
     def _known(self, kind: str, word: str, target: str, path: Path) -> None:
         known = self._typed[kind]
-        if target in known or self._report.is_broken((kind, target)):
+        if target in known or self._report.full or self._report.is_broken((kind, target)):
             return
         near = suggestion(target, known)
         fix = near or f"add {target!r} under the top-level key {kind!r}"

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from fairlead.spec.loader import Context
 
 
+MAX_CHAIN = 50
+
+
 class Extender:
     """Resolves the services of one document; ``resets`` are the document's `!reset` and `!override` paths."""
 
@@ -64,6 +67,11 @@ class Extender:
             self._context.report.problem("expected the name of a service", at, path, "write 'extends: {service: NAME}'")
             return None
         link = (file, name)
+        if len(chain) > MAX_CHAIN:
+            self._context.report.problem(
+                f"more than {MAX_CHAIN} services extend each other", at, path, "shorten the chain"
+            )
+            return None
         if link in chain:
             words = " → ".join([known for _, known in chain] + [name])
             self._context.report.problem(

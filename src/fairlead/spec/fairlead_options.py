@@ -186,7 +186,7 @@ def _probe(value: Mapping[str, Any] | None) -> Probe | None:
         kind = ProbeKind.HTTP
         if path.startswith(":"):
             digits, _, rest = path[1:].partition("/")
-            port, path = int(digits) if digits.isdigit() else port, f"/{rest}"
+            port, path = int(digits) if digits.isdecimal() and len(digits) < 6 else port, f"/{rest}"
     elif "command" in value:
         kind = ProbeKind.COMMAND
     else:
@@ -257,7 +257,7 @@ def _percent(value: Any) -> float:
 
 def _status(value: Any) -> tuple[int, int]:
     first, dash, last = str(value).partition("-")
-    if not first.isdigit() or (dash and not last.isdigit()):
+    if not first.isdecimal() or (dash and not last.isdecimal()) or len(first) + len(last) > 6:
         raise ValueError(f"{value!r} is not an HTTP status or a range of them")
     low, high = int(first), int(last if dash else first)
     if not 100 <= low <= high <= 599:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 KINDS = ("services", "volumes", "networks", "secrets", "configs", "models")
 
 
+MAX_INCLUDES = 30
+
+
 def include(tree: Map, context: Context) -> None:
     """Load what ``tree`` includes, into ``tree``; the key itself goes."""
     entries = tree["include"]
@@ -47,6 +50,9 @@ def _include_one(tree: Map, entry: Any, at: Position, path: tuple[str, ...], con
     if main in context.included:
         circle = " → ".join([*context.included, main])
         context.report.problem(f"the files include each other in a circle: {circle}", at, path, "break the circle")
+        return
+    if len(context.included) > MAX_INCLUDES:
+        context.report.problem(f"more than {MAX_INCLUDES} levels of include", at, path, "include fewer levels")
         return
     folder = absolute(context.working_dir, folder) if folder else str(FilePath(main).parent)
     environment = _environment(env_files, folder, context)

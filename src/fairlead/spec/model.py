@@ -95,7 +95,9 @@ class Build:
 class Port:
     """One published or container-only port; ranges are expanded to one value a port.
 
-    ``published`` None: the container port is open but the file asks for no fixed host port.
+    ``published`` None: the container port is open but the file asks for no fixed host port. ``inside`` is never in
+    a file: an engine adds such a port so that other services reach this one by its names through the router; it maps
+    each network to the names on it.
     """
 
     target: int
@@ -105,6 +107,7 @@ class Port:
     mode: str = "ingress"
     app_protocol: str | None = None
     name: str | None = None
+    inside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

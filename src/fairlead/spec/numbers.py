@@ -20,12 +20,13 @@ _NANOSECONDS = {
     "ns": 1, "us": 1_000, "µs": 1_000, "μs": 1_000, "ms": 1_000_000,
     "s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000,
 }  # fmt: skip
-_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?([kKmMgGtTpP])?[iI]?[bB]?\Z", re.ASCII)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKmMgGtTpP])?[iI]?[bB]?\Z", re.ASCII)
 _MAX_INT64 = 2**63 - 1
+_MAX_DIGITS = 100
 
 
 def to_integer(text: str) -> int:
-    if not _INT.match(text):
+    if not _INT.match(text) or len(text) > _MAX_DIGITS:
         raise ValueError(f"{text!r} is not an integer")
     value = int(text)
     if not -(2**63) <= value <= _MAX_INT64:
@@ -69,6 +70,8 @@ def single(value: float) -> float:
 def nanoseconds(value: Any) -> int:
     """The duration that Go reads from ``value``: ``1h30m``, ``0``, ``1.5s``; never a bare number."""
     text = go_text(value)
+    if len(text) > _MAX_DIGITS:
+        raise ValueError(f"{text[:40]!r}… is not a duration such as 30s, 1m30s or 500ms")
     unsigned = text[1:] if text[:1] in ("+", "-") else text
     if unsigned == "0":
         return 0
@@ -113,7 +116,7 @@ def byte_count(text: str) -> int:
     """``64m``, ``1.5GiB``, ``1024``, ``-1``: the number of bytes; units are powers of 1024."""
     if text.startswith("-"):
         raise ValueError(f"{text!r} is negative; a size is a number with an optional unit such as 512m or 2g")
-    match = _SIZE.match(text)
+    match = _SIZE.match(text) if len(text) <= _MAX_DIGITS else None
     if match is None:
         raise ValueError(f"{text!r} is not a size such as 512m or 2g")
     number = float(match[1])

@@ -70,6 +70,6 @@ def _range(text: str, whole: str) -> tuple[int, int]:
 
 
 def _number(text: str, whole: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > 65535:
+    if not (text.isascii() and text.isdigit()) or len(text) > 10 or int(text) > 65535:
         raise PortError(f"{text!r} in {whole!r} is not a port (0 to 65535)")
     return int(text)

@@ -33,12 +33,18 @@ class Report:
         self._warnings.setdefault(message)
 
     @property
+    def full(self) -> bool:
+        """Whether so many problems were found that no further one is kept."""
+        return len(self._problems) >= MAX_PROBLEMS
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         return tuple(self._warnings)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        return tuple(self._problems.values())
+        """All of them, in the order of the files and lines where they stand."""
+        return tuple(sorted(self._problems.values(), key=lambda found: (found.file, found.line, found.column)))
 
     def is_broken(self, *paths: Path) -> bool:
         """Whether a problem was found at one of ``paths`` or below."""

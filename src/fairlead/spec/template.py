@@ -13,9 +13,8 @@ Lookup = Callable[[str], str | None]
 Missing = Callable[[str], None]
 
 _NAME = "[_a-zA-Z][_a-zA-Z0-9]*"
-_PATTERN = re.compile(
-    rf"\$(?:(?P<escaped>\$)|(?P<named>{_NAME})|\{{(?:(?P<braced>{_NAME}(?::?[-+?](.*))?)\}}|(?P<broken>)))"
-)
+_START = re.compile(rf"\$(?:(?P<escaped>\$)|(?P<named>{_NAME})|\{{)")
+_OPENED = re.compile(rf"{_NAME}(?=\}}|:?[-+?])")
 _OPERATOR = re.compile(rf"({_NAME})(:?[-+?])(.*)\Z", re.DOTALL)
 MAX_RESULT = 1024 * 1024
 MAX_NESTING = 50
@@ -46,29 +45,23 @@ def substitute(text: str, lookup: Lookup, missing: Missing, depth: int = 0) -> s
     if depth > MAX_NESTING:
         raise TemplateError(f"variables nested deeper than {MAX_NESTING} levels")
     replaced: list[str] = []
-    rest = text
-    while rest:
-        match = _PATTERN.search(rest)
-        if match is None:
-            break
-        replaced.append(rest[: match.start()])
-        if match["broken"] is not None:
-            raise TemplateError(f"{rest[match.start() :][:40]!r} is not a variable")
+    position, length, braces = 0, 0, _LastBraces(text)
+    while (match := _START.search(text, position)) is not None:
+        replaced.append(text[position : match.start()])
+        position = match.end()
         if match["escaped"]:
             replaced.append("$")
-            rest = rest[match.end() :]
         elif match["named"]:
             value = _plain(match["named"], lookup, missing)
             replaced.append(match[0] if isinstance(value, Kept) else value)
-            rest = rest[match.end() :]
         else:
-            end = _closing_brace(rest, match.start(), match.end())
-            inner = rest[match.start() + 2 : end]
-            replaced.append(_braced(inner, lookup, missing, depth))
-            rest = rest[end + 1 :]
-        if sum(map(len, replaced)) > MAX_RESULT:
+            end = braces.closing(match.start())
+            replaced.append(_braced(text[match.end() : end], lookup, missing, depth))
+            position = end + 1
+        length += len(replaced[-1]) + len(replaced[-2])
+        if length > MAX_RESULT:
             raise TemplateError(f"the value grows beyond {MAX_RESULT} characters")
-    return "".join(replaced) + rest
+    return "".join(replaced) + text[position:]
 
 
 def _plain(name: str, lookup: Lookup, missing: Missing) -> str:
@@ -96,16 +89,37 @@ def _braced(inner: str, lookup: Lookup, missing: Missing, depth: int) -> str:
     return word if present else (value or "")
 
 
-def _closing_brace(text: str, start: int, limit: int) -> int:
-    """The brace that closes ``${`` at ``start``; the last one of the match when they do not balance."""
-    depth, index = 0, start
-    while index < limit:
-        if text[index] == "}":
-            depth -= 1
-            if depth == 0:
-                return index
-        elif text[index] == "{":
-            depth += 1
+class _LastBraces:
+    """Finds the brace that closes ``${``; remembers the line's last one, so that a line is searched once."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._line_end = self._last = -1
+
+    def closing(self, start: int) -> int:
+        """The brace that closes the ``${`` at ``start``; the line's last one when they do not balance."""
+        text = self._text
+        opened = _OPENED.match(text, start + 2)
+        last = self._last_of_line(start)
+        if opened is None or last < opened.end():
+            raise TemplateError(f"{text[start : start + 40]!r} is not a variable")
+        if text[opened.end()] == "}":
+            return opened.end()
+        depth, index = 0, start
+        while index <= last:
+            if text[index] == "}":
+                depth -= 1
+                if depth == 0:
+                    return index
+            elif text[index] == "{":
+                depth += 1
+                index += 1
             index += 1
-        index += 1
-    return limit - 1
+        return last
+
+    def _last_of_line(self, start: int) -> int:
+        if start > self._line_end:
+            end = self._text.find("\n", start)
+            self._line_end = len(self._text) if end < 0 else end
+            self._last = self._text.rfind("}", start, self._line_end)
+        return self._last

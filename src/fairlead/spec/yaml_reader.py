@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_BYTES = 4 * 1024 * 1024
-MAX_DEPTH = 200
-MAX_NODES = 1_000_000
+MAX_DEPTH = 100
+MAX_NODES = 400_000
+MAX_DIGITS = 100
 
 _TAG = "tag:yaml.org,2002:"
 _LITERAL: dict[str, Any] = {
@@ -240,7 +241,7 @@ class _Composer:
     def _count(self, event: Any) -> None:
         self._nodes += 1
         if self._nodes > MAX_NODES:
-            raise YamlError(f"the file's aliases expand to more than {MAX_NODES} values", self._at(event))
+            raise YamlError(f"the file has more than {MAX_NODES} values when its aliases are expanded", self._at(event))
 
     def _at(self, event: Any) -> Position:
         mark = event.start_mark
@@ -287,6 +288,8 @@ def resolve_plain(text: str) -> Any:
         return text
     if len(text) > 7 and text[4] == "-" and (stamp := _TIMESTAMP.match(text)):
         return _timestamp(stamp) or text
+    if len(text) > MAX_DIGITS:
+        return float(text) if _FLOAT.match(text) else text
     digits = text.replace("_", "") if "_" in text else text
     if match := _INTEGER.match(digits):
         return _integer(digits, match)

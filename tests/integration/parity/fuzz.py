@@ -27,7 +27,7 @@ from tests.integration.parity.sides import run_fairlead, run_oracle
 SCALARS = (
     *ODD,
     *words(
-        "on off True TRUE Null -9223372036854775809 1:30:00 2001-12-14t21:59:43.10-05:00 .nan {} [a] {a:b} ${X:?e} ${ $$X"
+        "on off True TRUE Null -9223372036854775809 1:30:00 2001-12-14t21:59:43.10-05:00 .nan {} [a] {a:b} ${X:?e} ${"
     ),
     *words("a:b:c 80:80 80-82:80-82 10s 1m30s 64m 2GiB all host service:a /abs ../y C:\\x - *x &x |"),
     *("!!str 5", '!!int "5"', "!foo 5", "!reset null", "!override []", '"a # b"', "'it''s'", '"${X-a b}"', "{a: 1}"),

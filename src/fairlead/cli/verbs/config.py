@@ -54,7 +54,7 @@ def command(
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     if text and not quiet:
-        click.echo(text.removesuffix("\n"))
+        click.echo(text.removesuffix("\n").encode("utf-8", "surrogateescape"))
 
 
 def _unsubstituted(options: LoadOptions, as_json: bool, variables: bool) -> tuple[str, tuple[str, ...]]:
