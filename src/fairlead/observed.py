@@ -131,6 +131,7 @@ class Observation:
     """One project at one moment. ``replicas`` are sorted by id, ``routes`` by key.
 
     ``taken_at_s``: when looking began, None where it took no time. What was decided later is not seen in it.
+    ``routes_known`` False: the router did not answer, so that ``routes`` says nothing.
     """
 
     project: str
@@ -138,3 +139,4 @@ class Observation:
     health: Mapping[str, ReplicaHealth] = field(default_factory=dict)
     routes: Mapping[str, RouteStatus] = field(default_factory=dict)
     taken_at_s: float | None = None
+    routes_known: bool = True

@@ -24,7 +24,7 @@ def main() -> int:
         print("\n".join(result.trace))
         return 1 if result.failure else 0
     seeds = range(options.start, options.start + options.seeds)
-    began_s = time.perf_counter()
+    began_s = time.process_time()
     failures: list[Result] = []
     total: Counter[str] = Counter()
     for result in _results(seeds, options.jobs):
@@ -35,7 +35,7 @@ def main() -> int:
                 print(f"seed {result.seed}: {result.failure}", flush=True)
         if options.fail_fast and failures:
             break
-    took_s = time.perf_counter() - began_s
+    took_s = time.process_time() - began_s
     _report(total, failures, took_s, options.jobs)
     return 1 if failures else 0
 

@@ -110,6 +110,14 @@ class Clients:
                 # Whether it was right to signal it was judged when it was signalled.
                 self.failed += 1
 
+    def on_proxy_death(self) -> None:
+        """The proxy dies: everything through it breaks off."""
+        opened = (r for pool in self._sim.router.open.values() for requests in pool.values() for r in requests)
+        for request in sorted(opened, key=lambda request: request.number):
+            self.failed += 1
+            if request.real is not None:
+                self._close(request, request.real)
+
     def on_routes(self) -> None:
         """The pools have changed: those who wait may go."""
         if self._held:

@@ -98,9 +98,15 @@ class SimController:
             return
         sim = self._sim
         self._looking = False
-        routes = {} if sim.faults.hit("router-silent") else sim.router.observe(PROJECT)
+        silent = sim.faults.hit("router-silent")
+        routes = {} if silent else sim.router.observe(PROJECT)
         observation = Observation(
-            project=PROJECT, replicas=replicas, health=self._health(replicas), routes=routes, taken_at_s=taken_s
+            project=PROJECT,
+            replicas=replicas,
+            health=self._health(replicas),
+            routes=routes,
+            taken_at_s=taken_s,
+            routes_known=not silent,
         )
         sim.looks += 1
         try:

@@ -79,6 +79,7 @@ class SimRouter:
         """The proxy has died and come back knowing nothing."""
         self._asked += 1
         self._effective = self._asked
+        self._sim.clients.on_proxy_death()
         self._serve(())
 
     def in_pool(self, replica_id: str) -> bool:

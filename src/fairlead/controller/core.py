@@ -259,7 +259,11 @@ class Core:
         if name in self._told:
             routes, at_s = self._told[name]
             taken_at_s = now_s if observation.taken_at_s is None else observation.taken_at_s
-            if taken_at_s >= at_s and not difference(routes, observation.routes, settings_digest(routes)):
+            if (
+                observation.routes_known
+                and taken_at_s >= at_s
+                and not difference(routes, observation.routes, settings_digest(routes))
+            ):
                 del self._told[name]
                 self._believed.add(name)
         return name in self._believed or not any(d.routes for d in self.books[name].definitions.values())

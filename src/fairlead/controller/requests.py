@@ -142,6 +142,7 @@ def begin_release(
         previous=previous,
         changed=tuple(o.service for o in made.operations if o.action in moving),
         removed=tuple(o.service for o in made.operations if o.action is Action.REMOVE),
+        scaled={o.service: o.replicas_after for o in made.operations if o.action is Action.SCALE},
         message="",
         started_at_s=now_s,
     )
@@ -163,6 +164,8 @@ def set_scale(book: Book, numbers: Mapping[str, int]) -> Book:
     """
     services = dict(book.services)
     overrides = dict(book.project.scale)
+    transaction = book.project.transaction
+    previous = dict(transaction.previous) if transaction is not None else {}
     for name, replicas in sorted(numbers.items()):
         state = services.get(name)
         if state is None or state.target is None:
@@ -171,7 +174,13 @@ def set_scale(book: Book, numbers: Mapping[str, int]) -> Book:
         base = book.stored[state.target.definition_id].revision.service.replicas
         overrides[name] = ScaleOverride(base=base, replicas=replicas)
         services[name] = changed(state, target=changed(state.target, replicas=replicas), restarts={})
-    return replace(book, services=services, project=changed(book.project, scale=overrides))
+        if name in previous:
+            # Taking the release back brings back the old revision, not the old number.
+            previous[name] = changed(previous[name], replicas=replicas)
+    if transaction is not None:
+        transaction = changed(transaction, previous=previous)
+    project = changed(book.project, scale=overrides, transaction=transaction)
+    return replace(book, services=services, project=project)
 
 
 def _previous(book: Book) -> dict[str, Target]:

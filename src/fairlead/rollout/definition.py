@@ -18,6 +18,9 @@ NOT_HTTP = frozenset(
 )
 """Container ports that speak something else than HTTP as a rule (IANA's registry and the products' defaults)."""
 
+INSIDE_TIMEOUT_S = 3600.0
+"""A service that calls another waits as long as it did without a router in between."""
+
 _HTTP_PROTOCOLS = frozenset({"http", "https", "h2c", "http2", "grpc", "ws", "wss", "kubernetes.io/h2c"})
 
 
@@ -54,6 +57,8 @@ def _route(project: str, service: Service, port: Port, policy: ServicePolicy) ->
     protocol = protocol_of(service, port)
     if protocol is RouteProtocol.UDP:
         return None
+    if port.inside:
+        return _inside_route(project, service, port, policy)
     host = None if port.host_ip in (None, "", "0.0.0.0") else port.host_ip
     return Route(
         project=project,
@@ -69,4 +74,21 @@ def _route(project: str, service: Service, port: Port, policy: ServicePolicy) ->
         retries=4 if options.retries is None else options.retries,
         timeout_s=options.timeout_s,
         send_proxy=options.send_proxy,
+    )
+
+
+def _inside_route(project: str, service: Service, port: Port, policy: ServicePolicy) -> Route:
+    """The way by which other services reach this one; host, path and cookie are for the world, not for them."""
+    options = service.options.route
+    return Route(
+        project=project,
+        service=service.name,
+        target=port.target,
+        listen=Listen(port=port.target),
+        protocol=protocol_of(service, port),
+        balance=options.balance,
+        hold_timeout_s=policy.hold_timeout_s,
+        retries=4 if options.retries is None else options.retries,
+        timeout_s=options.timeout_s or INSIDE_TIMEOUT_S,
+        inside=port.inside,
     )

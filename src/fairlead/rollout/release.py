@@ -19,7 +19,7 @@ from fairlead.rollout.machine import Observed, step
 from fairlead.rollout.notes import Note
 from fairlead.rollout.pools import difference
 from fairlead.rollout.progress import is_lingering
-from fairlead.rollout.routes import routes_of, templates
+from fairlead.rollout.routes import is_proxied, routes_of, templates
 from fairlead.rollout.state import (
     ProjectState,
     Rollout,
@@ -68,7 +68,15 @@ def step_project(
     for name in sorted(after):
         state = _open_gate(project, after, name, definitions, now_s)
         keys = templates(state, definitions, observation.routes)
-        view = view_of(name, keys, observation, replicas.get(name, {}), now_s, unchanging=unchanging)
+        view = view_of(
+            name,
+            keys,
+            observation,
+            replicas.get(name, {}),
+            now_s,
+            proxied=is_proxied(state, definitions),
+            unchanging=unchanging,
+        )
         result = step(state, Observed(view=view, paused=project.paused), definitions, now_s)
         after[name] = result.state
         commands.extend(result.commands)
@@ -79,12 +87,12 @@ def step_project(
     if project.leaving:
         after = _leave(after, definitions)
     routes = tuple(route for name in sorted(after) for route in routes_of(after[name], definitions, observation.routes))
-    why = difference(routes, observation.routes, project.applied_routes)
-    if not why and not unchanging and (routes or observation.routes):
+    why = difference(routes, observation.routes, project.applied_routes) if observation.routes_known else ""
+    if observation.routes_known and not why and not unchanging:
         why = "what it was told last may not have taken effect"
     if why:
         commands.insert(0, ApplyRoutes(routes=routes, cause=why))
-    gone = not after and not why and (project.leaving or _never_served(project))
+    gone = not after and not why and observation.routes_known and (project.leaving or _never_served(project))
     return ProjectStep(project=project, services=after, commands=tuple(commands), notes=tuple(notes), gone=gone)
 
 
@@ -164,6 +172,12 @@ def roll_back(
         if name in transaction.removed and state.target is not None and not begun:
             continue
         after[name] = begin_rollback(state, previous, definitions, transaction.release, now_s)
+    for name, replicas in transaction.scaled.items():
+        scaled = after.get(name)
+        # A number that an operator has set since then is not this release's to take back.
+        if scaled is not None and scaled.target is not None and scaled.target.replicas == replicas:
+            back = transaction.previous[name].replicas
+            after[name] = replace(scaled, target=replace(scaled.target, replicas=back), restarts={})
     changed = replace(transaction, phase=_T.ROLLING_BACK, message=message, ended_at_s=None)
     return replace(project, transaction=changed, paused=False), after
 

@@ -47,6 +47,12 @@ def routes_of(
     return tuple(_fill(found[key], state, definitions) for key in sorted(found))
 
 
+def is_proxied(state: ServiceState, definitions: Mapping[str, Definition]) -> bool:
+    """Whether the proxy may send requests to a replica of the service, by what they publish."""
+    revisions = {instance.revision_id for instance in state.instances}
+    return any(definitions[revision].routes for revision in revisions if revision in definitions)
+
+
 def _definition_ids(state: ServiceState) -> list[str]:
     """The target's, and the origin's as long as it serves."""
     if state.target is None:

@@ -109,7 +109,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
 
     ``previous``: every service's target before it, to go back to. ``changed``: services that have a rollout
     in it. ``removed``: services that go away at its end. ``watch_until_s``: until when a release that has
-    succeeded is still taken back by itself; ``watched_failures`` counts replicas that failed by then.
+    succeeded is still taken back by itself; ``watched_failures`` counts replicas that failed by then. ``scaled``:
+    services of which it changed only the number of replicas, with the new number.
     """
 
     release: int
@@ -123,6 +124,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     ended_at_s: float | None = None
     watch_until_s: float = 0.0
     watched_failures: Mapping[str, int] = {}
+    scaled: Mapping[str, int] = {}
 
 
 class ScaleOverride(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,15 +29,16 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
 class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     """``routed``: the service has published ports. ``listening``: each of them accepts connections.
 
-    ``confirmed``: the proxy answered for every route, so that silence about a replica means that it is out.
-    ``unchanging``: nothing that was asked of the proxy before is still to take effect. ``taken_at_s``: when
-    looking began.
+    ``proxied``: the proxy may send requests to a replica of it. ``confirmed``: the proxy answered, so that silence
+    about a replica means that it is out. ``unchanging``: nothing that was asked of the proxy before is still to take
+    effect. ``taken_at_s``: when looking began.
     """
 
     replicas: Mapping[str, ObservedReplica]
     health: Mapping[str, ReplicaHealth]
     presence: Mapping[str, Presence]
     routed: bool
+    proxied: bool
     listening: bool
     confirmed: bool
     unchanging: bool
@@ -52,7 +53,7 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_out(self, replica_id: str) -> bool:
         """In no pool, confirmed."""
-        if not self.routed:
+        if not self.proxied:
             return True
         presence = self.presence.get(replica_id)
         return self.confirmed and self.unchanging and (presence is None or presence.out)
@@ -65,6 +66,7 @@ def view_of(
     replicas: Mapping[str, ObservedReplica],
     now_s: float,
     *,
+    proxied: bool = True,
     unchanging: bool = True,
 ) -> ServiceView:
     """The part of ``observation`` that is about ``service``, whose desired routes are ``route_keys``."""
@@ -75,17 +77,18 @@ def view_of(
     return ServiceView(
         replicas=replicas,
         health=observation.health,
-        presence=_presence(routes, leftover),
+        presence=_presence(routes, leftover, len(keys)),
         routed=bool(keys),
+        proxied=proxied or bool(keys or leftover),
         listening=len(routes) == len(keys) and all(route.listening for route in routes),
-        confirmed=len(routes) == len(keys),
+        confirmed=observation.routes_known,
         unchanging=unchanging,
         taken_at_s=now_s if observation.taken_at_s is None else observation.taken_at_s,
     )
 
 
-def _presence(routes: list[RouteStatus], leftover: list[RouteStatus]) -> dict[str, Presence]:
-    """``leftover``: routes that are not wanted any more and that the proxy still has."""
+def _presence(routes: list[RouteStatus], leftover: list[RouteStatus], wanted: int) -> dict[str, Presence]:
+    """``leftover``: routes that are not wanted any more and that the proxy still has; ``wanted``: how many are."""
     found: dict[str, list[EndpointStatus]] = {}
     serving: Counter[str] = Counter()
     for route in (*routes, *leftover):
@@ -95,7 +98,7 @@ def _presence(routes: list[RouteStatus], leftover: list[RouteStatus]) -> dict[st
         serving.update(endpoint.replica_id for endpoint in route.endpoints if endpoint.state is EndpointState.READY)
     return {
         replica_id: Presence(
-            in_pool=bool(routes) and serving[replica_id] == len(routes),
+            in_pool=wanted > 0 and serving[replica_id] == wanted,
             out=all(status.state is not EndpointState.READY for status in statuses),
             requests=sum(max(status.in_flight - status.streams, 0) for status in statuses),
             streams=sum(status.streams for status in statuses),
