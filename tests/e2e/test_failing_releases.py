@@ -88,3 +88,27 @@ def test_a_wrong_file_is_refused_before_anything_starts(sandbox: Sandbox, text: 
     assert said in failed.stderr
     assert "Traceback" not in failed.stderr
     assert sandbox.processes() == []
+
+
+def test_a_release_that_dies_soon_after_is_taken_back(sandbox: Sandbox, port: int, url: str) -> None:
+    release(sandbox, sandbox.write({"api": quickstart(port, replicas=2)}))
+    (original,) = {row["revision"] for row in sandbox.replicas(PROJECT)}
+    dies_later = """
+import os, threading, uvicorn
+threading.Timer(3, os._exit, [7]).start()
+uvicorn.run("app:app", port=int(os.environ["PORT"]), log_level="warning")
+"""
+    changed = quickstart(port, replicas=2, version="v2", command=[sys.executable, "-c", dies_later])
+    release(sandbox, sandbox.write({"api": changed}))
+
+    def taken_back() -> bool:
+        newest = sandbox.json("history", "-p", PROJECT)[0]
+        return bool(newest["number"] == 2 and newest["state"] == "rolled-back")
+
+    sandbox.wait_for(taken_back, "release 2 to be taken back")
+    sandbox.wait_for(lambda: len(sandbox.replicas(PROJECT, state="ready")) == 2, "two replicas")
+    assert {row["revision"] for row in sandbox.replicas(PROJECT, state="ready")} == {original}
+    assert "status 7" in sandbox.fairlead("history", "-p", PROJECT).stdout
+    with Load(url, "--rate=50", "--versions=v1") as load:
+        load.wait_until_flowing(50)
+    assert load.report["failed"] == 0, shown(load.report)
