@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from fairlead.api.client import Client
 from fairlead.capabilities import EngineCapabilities
+from fairlead.cli.engine_choice import chosen_engine
 from fairlead.cli.output import note
 from fairlead.cli.paint import Tone, paint
 from fairlead.cli.preflight import capabilities_of
@@ -58,7 +59,7 @@ def desired(session: Session, wish: Wish) -> Desired:
     # The engine decides how the file is read, and the file may name the engine: a guess first, then the truth.
     guessed = said or running or DEFAULT_ENGINE
     project = load(_for_engine(options, guessed))
-    engine = said or _written_engine(project) or guessed
+    engine = said or _written_engine(project) or running or chosen_engine(project, options.environment)
     if _deferred(engine) != _deferred(guessed):
         project = load(_for_engine(options, engine))
     _check_scale(project, wish.scale)

@@ -23,8 +23,9 @@ async def follow_events(
 ) -> AsyncIterator[Event]:
     """Events with an id above ``after`` (or only the ``last`` ones), oldest first; with ``follow`` for ever."""
     if last is not None:
-        for event in store.events(project, after=after, limit=last, last=True):
-            after = max(after, event.id)
+        newest = store.events(project, after=after, limit=max(last, 1), last=True)
+        after = newest[-1].id if newest else after
+        for event in newest[len(newest) - last :]:
             yield event
     while True:
         page = store.events(project, after=after, limit=PAGE)

@@ -33,11 +33,13 @@ from fairlead.controller.core import Core
 from fairlead.controller.driver import Driver
 from fairlead.controller.execute import Executor
 from fairlead.controller.feeds import follow_events, merged_logs
-from fairlead.engines.base import CommandResult, LogLine
+from fairlead.engines.base import CommandResult, EngineCapabilities, LogLine, Support
 from fairlead.errors import FairleadError, NotFoundError, RefusedError
 from fairlead.observed import ReplicaHealth
+from fairlead.plan.preflight import preflight
 from fairlead.probes.runner import HealthMonitor
 from fairlead.settings import Settings
+from fairlead.spec.model import Project
 from fairlead.store.base import Event, Store
 
 FIRST_LOOK_TIMEOUT_S = 5.0
@@ -133,7 +135,7 @@ class Controller:
     async def up(self, request: UpRequest) -> Operation:
         name = request.project.name
         engine = self._engine_for(request)
-        self._adapters.engine(engine)
+        _refuse_unsupported(request.project, self._adapters.engine(engine).capabilities)
         request = replace(request, engine=engine)
         operation = self._core.open_operation(
             name, OperationKind.UP, self._clock.now_s(), request=msgspec.to_builtins(request)
@@ -322,6 +324,18 @@ class Controller:
 
 class _Ended(Exception):
     """Ends the task group in order."""
+
+
+def _refuse_unsupported(project: Project, capabilities: EngineCapabilities) -> None:
+    """Refuse what the engine cannot do; the command line has asked already, other clients may not have.
+
+    :raises RefusedError: with every key that is refused and its place.
+    """
+    refused = [finding for finding in preflight(project, capabilities) if finding.support is Support.REFUSED]
+    if refused:
+        raise RefusedError(
+            f"the {capabilities.name} engine cannot run {project.name}:\n" + "\n".join(f"  {f}" for f in refused)
+        )
 
 
 def _request_of(document: Mapping[str, Any]) -> UpRequest:
