@@ -118,6 +118,13 @@ class Worker:
             raise WorkerGoneError(f"HAProxy's worker {self.pid} has ended")
         return answer
 
+    async def show(self, command: str) -> str:
+        """A question whose answer is never empty."""
+        answer = await self.ask(command)
+        if not answer.strip():
+            raise WorkerGoneError(f"HAProxy's worker {self.pid} ended before it had answered {command!r}")
+        return answer
+
     async def order(self, command: str, *expected: str) -> None:
         """A command that changes something; anything but an expected answer (or silence) is an error."""
         answer = (await self.ask(command)).strip()
@@ -130,8 +137,8 @@ class Worker:
 
     async def statistics(self) -> list[dict[str, str]]:
         """`show stat`: one mapping a frontend, backend and server."""
-        lines = [line for line in (await self.ask("show stat")).splitlines() if line]
-        if not lines or not lines[0].startswith("# pxname"):
+        lines = [line for line in (await self.show("show stat")).splitlines() if line]
+        if not lines[0].startswith("# pxname"):
             raise RouterError(f"HAProxy gave no statistics: {lines[:1]}")
         header = lines[0].removeprefix("# ").split(",")
         return [dict(zip(header, line.split(","), strict=False)) for line in lines[1:]]
@@ -141,11 +148,11 @@ class Worker:
 
     async def servers(self) -> list[dict[str, str]]:
         """`show servers state`: one mapping a server."""
-        return _table(await self.ask("show servers state"))
+        return _table(await self.show("show servers state"))
 
     async def connections(self) -> list[dict[str, str]]:
         """`show servers conn`: one mapping a server, with ``bkname/svname`` and ``used_cur``."""
-        return _table(await self.ask("show servers conn"))
+        return _table(await self.show("show servers conn"))
 
     async def streams(self, table: str) -> dict[str, int]:
         """``backend/server`` → open streams, from the stick table that counts them."""

@@ -107,6 +107,8 @@ class Proxy:
                     raise RouterError(f"its reload failed: {self.launcher.last_words()}")
                 if now and now.current is not None and now.current != before.current:
                     return
+                if now is None and not await asyncio.to_thread(self.launcher.pids):
+                    raise RouterError(f"it ended instead: {self.launcher.last_words()}")
                 await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _until_serving(self, mark: str, deadline_s: float) -> Live:

@@ -137,7 +137,8 @@ def _global(environment: Environment, mark: str) -> list[str]:
 
 def _binds(frontend: Frontend, environment: Environment) -> list[str]:
     listen = frontend.listen
-    own = [f"    bind {_successor(frontend, environment)} accept-proxy"]
+    private = "" if environment.drop_to else " mode 600"
+    own = [f"    bind {_successor(frontend, environment)} accept-proxy{private}"]
     if listen.host is not None:
         only = " v6only" if listen.host == "::" else ""
         return [f"    bind {server_address(Address(host=listen.host, port=listen.port))}{only}", *own]
@@ -146,9 +147,16 @@ def _binds(frontend: Frontend, environment: Environment) -> list[str]:
 
 
 def _successor(frontend: Frontend, environment: Environment) -> str:
-    """Where a worker that was replaced reaches its successor: an abstract socket, since workers have no rights."""
+    """Where a worker that was replaced reaches its successor.
+
+    Workers without rights cannot reach a file of the home: for them an abstract socket, which 2.6 however cannot
+    pause when a reload fails.
+    """
     place = f"{environment.files.folder} {frontend.name}"
-    return f"abns@fl-{hashlib.sha256(place.encode()).hexdigest()[:32]}"
+    digest = hashlib.sha256(place.encode()).hexdigest()
+    if environment.drop_to:
+        return f"abns@fl-{digest[:32]}"
+    return f'"unix@{environment.files.sockets}/f-{digest[:8]}.sock"'
 
 
 def _again(frontend: Frontend, environment: Environment) -> list[str]:

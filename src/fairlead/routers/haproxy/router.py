@@ -100,7 +100,7 @@ class HAProxyRouter:
             try:
                 await self._realise(wanted, live)
             except RouterError:
-                if live is None or await self._proxy.mark_now() == live.mark:
+                if live is None or await self._proxy.mark_now() in (live.mark, None):
                     self._keep(before)
                 raise
 
