@@ -99,7 +99,7 @@ class Driver:
         router = self._adapters.router(book.project.engine)
         self._removed.clear()
         try:
-            observation = await observe(book, engine, router, self._monitor)
+            observation = await observe(book, engine, router, self._monitor, self._clock.now_s())
             observation = _without(observation, self._removed)
             self.last_observation = observation
             self._looked.set()

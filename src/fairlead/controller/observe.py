@@ -25,31 +25,36 @@ _log = logs.room("controller.observe")
 _PROBED = frozenset({InstancePhase.CREATING, InstancePhase.STARTING, InstancePhase.READY, InstancePhase.DRAINING})
 
 
-async def observe(book: Book, engine: Engine, router: Router, monitor: HealthMonitor) -> Observation:
-    """The project of ``book`` as it is now.
+async def observe(book: Book, engine: Engine, router: Router, monitor: HealthMonitor, now_s: float) -> Observation:
+    """The project of ``book``, looked at from ``now_s`` on.
 
     :raises EngineError: the engine does not answer, so that nothing is known.
     """
     replicas = await engine.observe(book.name)
     _probe(book, replicas, engine, monitor)
     health = monitor.health()
+    # A replica that this list leaves out may still answer its probes.
+    known = {i.id for state in book.services.values() for i in state.instances} | {r.id for r in replicas}
+    routes = await _routes(book, router)
     return Observation(
         project=book.name,
         replicas=replicas,
-        health={replica.id: health[replica.id] for replica in replicas if replica.id in health},
-        routes=await _routes(book, router),
+        health={key: health[key] for key in sorted(known) if key in health},
+        routes=routes or {},
+        taken_at_s=now_s,
+        routes_known=routes is not None,
     )
 
 
-async def _routes(book: Book, router: Router) -> Mapping[str, RouteStatus]:
-    """What the proxy says; nothing where it does not answer: then nothing about it is confirmed."""
+async def _routes(book: Book, router: Router) -> Mapping[str, RouteStatus] | None:
+    """What the proxy says; None where it does not answer: then nothing about it is confirmed."""
     if not any(definition.routes for definition in book.definitions.values()):
         return {}
     try:
         return await router.observe(book.name)
     except FairleadError as error:
         _log.warning("the router does not answer", project=book.name, error=error.message)
-        return {}
+        return None
 
 
 def _probe(book: Book, replicas: tuple[ObservedReplica, ...], engine: Engine, monitor: HealthMonitor) -> None:
