@@ -6,6 +6,7 @@ Written by `rollout` (it decides who is in the pool), carried out by `routers`. 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -57,6 +58,8 @@ class Route:
     ``hold_timeout_s``: how long a request waits for a first ready endpoint when the pool is empty before it
     gets 503 (0: at once). ``retries``: connection attempts on other endpoints for idempotent requests.
     ``timeout_s``: how long a response may take between two bytes; None: the router's default.
+    ``inside``: the listener is not on this machine's addresses but on these networks of the engine, under these
+    names (network → names); it is there for other services, not for the world.
     """
 
     project: str
@@ -73,6 +76,7 @@ class Route:
     retries: int = 4
     timeout_s: float | None = None
     send_proxy: bool = False
+    inside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -80,8 +84,11 @@ class Route:
 
         The published port and not the container's, since two revisions may listen on different ports behind
         one published port. ``auto8000`` stands for a port of the router's choice, ``127.0.0.1:80`` and
-        ``53/udp`` where the address or the protocol is part of what was published.
+        ``53/udp`` where the address or the protocol is part of what was published, ``inside:8000`` for a
+        listener inside the engine's networks.
         """
+        if self.inside:
+            return f"{self.project}/{self.service}/inside:{self.listen.port}"
         port = str(self.listen.port) if self.listen.port else f"auto{self.target}"
         host = f"{self.listen.host}:" if self.listen.host else ""
         suffix = "/udp" if self.protocol is RouteProtocol.UDP else ""

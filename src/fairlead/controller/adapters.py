@@ -71,7 +71,7 @@ class Adapters:
 
         binary = str(self._settings.haproxy) if self._settings.haproxy else None
         if engine == "docker":
-            container: Any = import_module("fairlead.routers.haproxy.container")
+            container: Any = import_module("fairlead.routers.haproxy.docker")
             made: Router = container.create(self._settings.home)
             return made
         return HAProxyRouter(self._settings.home, binary=binary)

@@ -155,7 +155,7 @@ def _trouble(state: ServiceState, failures: list[str]) -> str:
 
 
 def _published(definition: Definition | None) -> tuple[str, ...]:
-    return tuple(_listening(route) for route in definition.routes) if definition else ()
+    return tuple(_listening(route) for route in definition.routes if not route.inside) if definition else ()
 
 
 def _listening(route: Route) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fairlead.routers.haproxy.container import ContainerRouter, create
+from fairlead.routers.haproxy.docker import DockerRouter, create
 from tests.contract.routers.harness import HAProxyHarness
 from tests.docker_world import need_daemon
 
@@ -15,7 +15,7 @@ class ContainerHarness(HAProxyHarness):
         need_daemon()
         super().__init__(directory)
 
-    async def open(self) -> ContainerRouter:
+    async def open(self) -> DockerRouter:
         router = create(self.home, os.environ)
         self._routers.append(router)
         return router

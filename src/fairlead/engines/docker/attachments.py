@@ -46,7 +46,14 @@ def attachments_of(revision: Revision, project: str, api: tuple[int, int]) -> tu
 
 
 def aliases_of(service: Service) -> tuple[str, ...]:
-    """The names under which others know the service on every network it is on."""
+    """The names that a replica has on every network it is on: none where the router answers to them."""
+    if any(port.inside for port in service.ports):
+        return ()
+    return names_of(service)
+
+
+def names_of(service: Service) -> tuple[str, ...]:
+    """The names under which others know the service."""
     names = [service.name]
     if service.container_name and service.container_name != service.name:
         names.append(service.container_name)
@@ -54,7 +61,8 @@ def aliases_of(service: Service) -> tuple[str, ...]:
 
 
 def _endpoint(service: Service, options: Mapping[str, Any], api: tuple[int, int]) -> dict[str, Any]:
-    aliases = [*aliases_of(service), *(str(alias) for alias in options.get("aliases") or ())]
+    own = aliases_of(service)
+    aliases = [*own, *(str(alias) for alias in options.get("aliases") or ())] if own else []
     value: dict[str, Any] = {"Aliases": list(dict.fromkeys(aliases))}
     addresses = {
         "IPv4Address": options.get("ipv4_address"),

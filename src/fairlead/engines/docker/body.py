@@ -56,7 +56,7 @@ def body_of(
         "Labels": {**service.labels, **labels_of(replica, scope, ports)},
         "Tty": service.tty,
         "OpenStdin": service.stdin_open,
-        "ExposedPorts": {f"{port.target}/{port.protocol}": {} for port in service.ports},
+        "ExposedPorts": {f"{port.target}/{port.protocol}": {} for port in service.ports if not port.inside},
         "HostConfig": _host(replica, api, network_mode, attachments, extra_volumes),
         "NetworkingConfig": {"EndpointsConfig": {each.name: dict(each.endpoint) for each in at_creation}},
     }

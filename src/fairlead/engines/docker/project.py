@@ -15,6 +15,7 @@ from fairlead.docker_api import images
 from fairlead.docker_api.build import build_image
 from fairlead.docker_api.client import ApiError, Client, Report
 from fairlead.engines.docker.files import content_of
+from fairlead.engines.docker.inside import with_inside_ports
 from fairlead.engines.docker.names import DEFAULT_NETWORK
 from fairlead.engines.docker.resources import ProjectResources
 from fairlead.errors import StartFailedError
@@ -35,7 +36,7 @@ class Preparation:
     async def resolve(self, project: Project) -> Project:
         """``project`` with the images that are here pinned."""
         services = await asyncio.gather(*(self._pinned(project, each) for each in project.services.values()))
-        return self._with(project, services)
+        return await self._with(project, services)
 
     async def prepare(self, project: Project, report: Report) -> Project:
         slots = {True: asyncio.Semaphore(BUILDS_AT_ONCE), False: asyncio.Semaphore(PULLS_AT_ONCE)}
@@ -46,15 +47,23 @@ class Preparation:
 
         services = await asyncio.gather(*(made(service) for service in project.services.values()))
         await self._resources(project)
-        return self._with(project, services)
+        return await self._with(project, services)
 
-    def _with(self, project: Project, services: list[Service]) -> Project:
-        return replace(
+    async def _with(self, project: Project, services: list[Service]) -> Project:
+        exposed = await asyncio.gather(*(self._exposed(service) for service in services))
+        whole = replace(
             project,
             services={service.name: service for service in services},
             secrets=self._digested(project, "secret", project.secrets),
             configs=self._digested(project, "config", project.configs),
         )
+        return with_inside_ports(whole, {service.name: ports for service, ports in zip(services, exposed, strict=True)})
+
+    async def _exposed(self, service: Service) -> tuple[int, ...]:
+        """The TCP ports that the service's image says it listens on."""
+        found = await images.inspect(self._client, service.image) if service.image else None
+        declared = ((found or {}).get("Config") or {}).get("ExposedPorts") or {}
+        return tuple(sorted(int(port.removesuffix("/tcp")) for port in declared if port.endswith("/tcp")))
 
     def _digested(
         self, project: Project, kind: str, definitions: Mapping[str, Mapping[str, Any]]

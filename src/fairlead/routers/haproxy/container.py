@@ -1,6 +1,6 @@
 """HAProxy in a container of the daemon that runs the replicas: the router of the Docker engine.
 
-Made by `controller.adapters` through :func:`create`. The container shares the network of the daemon's machine: ports
+Used by `docker`. The container shares the network of the daemon's machine: ports
 can come and go without another container, the client's own address arrives, and every bridge network of the machine,
 internal ones included, can be reached. See ``docs/engines/docker.md`` for what else was weighed.
 """
@@ -20,55 +20,22 @@ import psutil
 
 from fairlead.docker_api import images
 from fairlead.docker_api.client import ApiError, Client
-from fairlead.docker_api.endpoint import endpoint_of
-from fairlead.docker_api.scope import ROLE, SCOPE, scope_of
+from fairlead.docker_api.scope import ROLE, SCOPE
 from fairlead.errors import EngineError, EngineUnavailableError, RouterError, RouterUnavailableError
 from fairlead.routers.haproxy import rootfs
-from fairlead.routers.haproxy.files import Files, files_under
+from fairlead.routers.haproxy.files import Files
 from fairlead.routers.haproxy.launch import CHECK_DEADLINE_S, find_binary
-from fairlead.routers.haproxy.router import HAProxyRouter
 
 DEFAULT_IMAGE = "haproxy:3.0"
-ROUTER_ROLE = "router"
-HOME_FOLDER = "docker"
 _NOBODY = 65534
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _LAST_LINES = 20
 
 
-def create(home: Path, environ: Mapping[str, str] | None = None) -> ContainerRouter:
-    """The router in front of the Docker engine's replicas.
-
-    `FAIRLEAD_HAPROXY_IMAGE` names an image; its files are beside those of the router of local processes.
-    """
-    environ = os.environ if environ is None else environ
-    folder = home / HOME_FOLDER
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    launcher = ContainerLauncher(
-        files_under(folder),
-        Client(endpoint_of(environ)),
-        scope_of(home),
-        image=environ.get("FAIRLEAD_HAPROXY_IMAGE") or None,
-        binary=environ.get("FAIRLEAD_HAPROXY") or None,
-        environ=environ,
-    )
-    return ContainerRouter(folder, launcher)
-
-
-class ContainerRouter(HAProxyRouter):
-    """The HAProxy router, which also lets go of the daemon when it is closed."""
-
-    def __init__(self, home: Path, launcher: ContainerLauncher) -> None:
-        super().__init__(home, launcher=launcher)
-        self._daemon = launcher
-
-    async def close(self) -> None:
-        await super().close()
-        await self._daemon.close()
-
-
 class ContainerLauncher:
     """One container that runs HAProxy in master-worker mode, named after the home that owns it."""
+
+    role = "router"
 
     def __init__(
         self,
@@ -100,10 +67,17 @@ class ContainerLauncher:
     def name(self) -> str:
         return f"fairlead-router-{self._scope}"
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """What tells this container from every other one of the daemon."""
+        return {SCOPE: self._scope, ROLE: self.role}
+
     async def check(self, config: Path) -> None:
-        async with _in_our_words():
+        async with in_our_words():
             image, binary = await self._ready_image()
-            body = self._body(image, [*binary, "-c", "-q", "-f", str(config)], name_role="check")
+            body = self._body(image, [*binary, "-c", "-q", "-f", str(config)])
+            body["Labels"] = {SCOPE: self._scope}
+            body["NetworkingConfig"] = {}
             body["HostConfig"]["NetworkMode"] = "none"
             created = await self._client.post("/containers/create", body)
             container_id = str(created["Id"])
@@ -117,20 +91,24 @@ class ContainerLauncher:
                 await self._remove(container_id)
 
     async def start(self) -> None:
-        async with _in_our_words():
+        async with in_our_words():
             await self._stop()
             image, binary = await self._ready_image()
             arguments = ["-W", "-f", str(self._files.config), "-S", self._mark(), "-C", str(self._files.folder)]
-            body = self._body(image, [*binary, *arguments], name_role=ROUTER_ROLE)
+            body = self._body(image, [*binary, *arguments])
             created = await self._client.post("/containers/create", body, name=self.name)
             self._said = ""
+            await self._attach(str(created["Id"]))
             await self._client.post(f"/containers/{created['Id']}/start")
+
+    async def _attach(self, container_id: str) -> None:
+        """Whatever a container needs between being made and being started; on the machine's own network, nothing."""
 
     async def ended(self, master_pid: int) -> None:
         """Returns when the container has ended. A daemon that is away says nothing about HAProxy, so we wait."""
         while True:
             try:
-                async with _in_our_words():
+                async with in_our_words():
                     async with self._client.stream(
                         "POST", f"/containers/{self.name}/wait", condition="not-running"
                     ) as response:
@@ -145,7 +123,7 @@ class ContainerLauncher:
                 return
 
     async def stop(self) -> None:
-        async with _in_our_words():
+        async with in_our_words():
             await self._stop()
 
     def pids(self) -> frozenset[int]:
@@ -162,13 +140,10 @@ class ContainerLauncher:
     def last_words(self) -> str:
         return self._said
 
-    async def close(self) -> None:
-        await self._client.close()
-
     def _mark(self) -> str:
         return f"{self._files.master_socket},mode,600"
 
-    def _body(self, image: str, command: list[str], *, name_role: str) -> dict[str, Any]:
+    def _body(self, image: str, command: list[str]) -> dict[str, Any]:
         folders = sorted({str(self._files.folder), str(self._files.sockets)})
         return {
             "Image": image,
@@ -176,7 +151,7 @@ class ContainerLauncher:
             "Cmd": command[1:],
             "User": f"{os.getuid()}:{os.getgid()}",
             "WorkingDir": "/",
-            "Labels": {SCOPE: self._scope, ROLE: name_role},
+            "Labels": self.labels,
             "HostConfig": {
                 "NetworkMode": "host",
                 "UsernsMode": "host",
@@ -226,7 +201,7 @@ class ContainerLauncher:
 
     async def _stop(self) -> None:
         listed = await self._client.get(
-            "/containers/json", all=True, filters={"label": [f"{SCOPE}={self._scope}", ROLE]}
+            "/containers/json", all=True, filters={"label": [f"{key}={value}" for key, value in self.labels.items()]}
         )
         await asyncio.gather(*(self._remove(str(container["Id"])) for container in listed))
 
@@ -263,7 +238,7 @@ def alerts(text: str) -> str:
 
 
 @asynccontextmanager
-async def _in_our_words() -> AsyncIterator[None]:
+async def in_our_words() -> AsyncIterator[None]:
     """What the daemon says, as a router's errors."""
     try:
         yield

@@ -75,5 +75,6 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes, *, mode: int, capabili
     entry = tarfile.TarInfo(os.path.normpath(name))
     entry.size, entry.mode = len(content), mode
     if capability is not None:
-        entry.pax_headers["SCHILY.xattr.security.capability"] = capability.decode("utf-8", "surrogateescape")
+        value = capability.decode("utf-8", "surrogateescape")
+        entry.pax_headers = {"SCHILY.xattr.security.capability": value}
     tar.addfile(entry, io.BytesIO(content))

@@ -1,0 +1,182 @@
+"""The router of the Docker engine: one HAProxy for the world, and one for each service that others call by name.
+
+Made by `controller.adapters` through :func:`create`. A route says itself where it belongs: with `inside` it is for
+other services, without it for the world.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from fairlead.docker_api.client import Client
+from fairlead.docker_api.endpoint import endpoint_of
+from fairlead.docker_api.scope import scope_of
+from fairlead.routers.base import Router, RouterCapabilities, TrafficSample
+from fairlead.routers.haproxy.container import ContainerLauncher
+from fairlead.routers.haproxy.files import files_under
+from fairlead.routers.haproxy.inside import InsideLauncher, InsideRouter
+from fairlead.routers.haproxy.launch import Launcher
+from fairlead.routers.haproxy.names import quoted, unquoted
+from fairlead.routers.haproxy.router import HAProxyRouter
+from fairlead.routers.haproxy.words import Words
+from fairlead.routing import Route, RouteStatus
+
+HOME_FOLDER = "docker"
+NAMES_FOLDER = "names"
+
+Place = tuple[str, str]
+"""Project and service."""
+
+
+def create(home: Path, environ: Mapping[str, str] | None = None) -> DockerRouter:
+    """The router in front of the Docker engine's replicas of ``home``.
+
+    `FAIRLEAD_HAPROXY_IMAGE` names an image. Its files are beside those of the router of local processes.
+    """
+    return DockerRouter(home, os.environ if environ is None else environ)
+
+
+class DockerRouter(Router):
+    """Implements :class:`fairlead.routers.base.Router` with several HAProxies that know nothing of each other."""
+
+    def __init__(self, home: Path, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._scope = scope_of(home)
+        self._client = Client(endpoint_of(environ))
+        self._folder = home / HOME_FOLDER
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._words = Words()
+        self._edge = self._make_edge()
+        self._inside = {place: self._make_inside(place) for place in self._places()}
+        self._changed = asyncio.Event()
+
+    @property
+    def launcher(self) -> Launcher:
+        """How the HAProxy for the world is run."""
+        return self._edge.launcher
+
+    @property
+    def capabilities(self) -> RouterCapabilities:
+        return self._edge.capabilities
+
+    async def apply(self, project: str, routes: Sequence[Route]) -> None:
+        inside = _by_place(routes)
+        for place in inside:
+            if place not in self._inside:
+                self._inside[place] = self._make_inside(place)
+                self._changed.set()
+        gone = [place for place in self._inside if place[0] == project and place not in inside]
+        await _all(
+            self._edge.apply(project, [route for route in routes if not route.inside]),
+            *(self._inside[place].apply(project, wanted) for place, wanted in inside.items()),
+            *(self._end(place) for place in gone),
+        )
+
+    async def observe(self, project: str) -> Mapping[str, RouteStatus]:
+        found = await asyncio.gather(*(router.observe(project) for router in self._of(project)))
+        return {key: status for statuses in found for key, status in statuses.items()}
+
+    async def shed(self, project: str, replica_id: str, share: float) -> int:
+        return sum(await asyncio.gather(*(router.shed(project, replica_id, share) for router in self._of(project))))
+
+    async def traffic(self, project: str) -> tuple[TrafficSample, ...]:
+        found = await asyncio.gather(*(router.traffic(project) for router in self._of(project)))
+        samples = (sample for each in found for sample in each)
+        return tuple(sorted(samples, key=lambda sample: (sample.route, sample.replica_id)))
+
+    def events(self) -> AsyncIterator[str]:
+        return self._words.follow()
+
+    async def supervise(self) -> None:
+        watched: dict[Place, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._edge.supervise())
+            while True:
+                self._changed.clear()
+                for place in self._inside.keys() - watched.keys():
+                    watched[place] = group.create_task(self._inside[place].supervise())
+                for place in watched.keys() - self._inside.keys():
+                    watched.pop(place).cancel()
+                await self._changed.wait()
+
+    async def close(self) -> None:
+        for router in (self._edge, *self._inside.values()):
+            await router.close()
+        await self._client.close()
+
+    async def shutdown(self) -> None:
+        await self._edge.shutdown()
+
+    def _of(self, project: str) -> list[HAProxyRouter]:
+        return [self._edge, *(router for place, router in sorted(self._inside.items()) if place[0] == project)]
+
+    async def _end(self, place: Place) -> None:
+        router = self._inside[place]
+        await router.apply(place[0], [])
+        del self._inside[place]
+        self._changed.set()
+        await router.end()
+
+    def _make_edge(self) -> HAProxyRouter:
+        launcher = ContainerLauncher(
+            files_under(self._folder),
+            self._client,
+            self._scope,
+            image=self._environ.get("FAIRLEAD_HAPROXY_IMAGE") or None,
+            binary=self._environ.get("FAIRLEAD_HAPROXY") or None,
+            environ=self._environ,
+        )
+        return _EdgeRouter(self._folder, launcher, self._words)
+
+    def _make_inside(self, place: Place) -> InsideRouter:
+        home = self._names_folder / quoted(place[0]) / quoted(place[1])
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        launcher = InsideLauncher(
+            files_under(home),
+            self._client,
+            self._scope,
+            project=place[0],
+            service=place[1],
+            image=self._environ.get("FAIRLEAD_HAPROXY_IMAGE") or None,
+            binary=self._environ.get("FAIRLEAD_HAPROXY") or None,
+            environ=self._environ,
+        )
+        return InsideRouter(home, launcher, self._words)
+
+    @property
+    def _names_folder(self) -> Path:
+        return self._folder / NAMES_FOLDER
+
+    def _places(self) -> list[Place]:
+        """Those that an earlier controller has left running."""
+        folders = sorted(self._names_folder.glob("*/*")) if self._names_folder.is_dir() else []
+        return [(unquoted(folder.parent.name), unquoted(folder.name)) for folder in folders]
+
+
+class _EdgeRouter(HAProxyRouter):
+    """The HAProxy for the world, which tells what happens to it where the others do."""
+
+    def __init__(self, home: Path, launcher: ContainerLauncher, words: Words) -> None:
+        super().__init__(home, launcher=launcher)
+        self._words = words
+
+
+def _by_place(routes: Sequence[Route]) -> dict[Place, list[Route]]:
+    inside = sorted((route for route in routes if route.inside), key=_place)
+    return {place: list(group) for place, group in groupby(inside, key=_place)}
+
+
+def _place(route: Route) -> Place:
+    return route.project, route.service
+
+
+async def _all(*works: Coroutine[Any, Any, None]) -> None:
+    """All of them to their end, then the first error if there was one: none is left half done in the background."""
+    for outcome in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
