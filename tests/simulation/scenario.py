@@ -9,9 +9,9 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
-from fairlead.controller.controls import OperationKind, UpRequest
+from fairlead.controller.controls import OperationKind, OperationState, UpRequest
 from fairlead.controller.core import Core
-from fairlead.errors import NotFoundError, RefusedError, StoreConflictError, StoreError
+from fairlead.errors import NotFoundError, RefusedError, StoreError, StoreFullError
 from fairlead.spec.model import (
     Condition,
     Dependency,
@@ -147,8 +147,6 @@ class Scenario:
         try:
             core.up(UpRequest(project=self.files[file]), operation_id, "memory", now_s)
         except (NotFoundError, RefusedError) as error:
-            from fairlead.controller.controls import OperationState
-
             core.close_operation(project, operation_id, OperationState.FAILED, error.message, now_s)
 
     def start(self) -> None:
@@ -238,11 +236,10 @@ class Scenario:
         sim.world.say("operator", name)
         try:
             call(controller.core, sim.wall_s())
-        except Crash:
-            controller.die("crash")
-        except StoreConflictError:
-            controller.die("another controller has the lease")
-        except StoreError:
+        except (Crash, StoreError) as error:
+            # A person who gets no answer asks again, not knowing whether the first time did anything.
+            if not isinstance(error, StoreFullError):
+                controller.die("crash" if isinstance(error, Crash) else "another controller has the lease")
             sim.world.at(1.0, lambda: self._try(act))
             return
         except (NotFoundError, RefusedError) as error:

@@ -22,6 +22,9 @@ from fairlead.spec.model import FailureAction
 QUIET_S = 0.1
 """How long the proxy must have known that a replica drains before its count of requests is believed."""
 
+FINISH_SLACK_S = 30.0
+"""How much longer than its own deadlines an old replica may take to be gone, until that is a lack of progress."""
+
 OUTSIDE_FAILURES_PER_REPLICA = 3
 """A new replica killed from outside is simply replaced, but not for ever: then it counts as failed."""
 
@@ -90,14 +93,8 @@ def _is_spent(restarts: Restarts) -> bool:
     return restarts.exhausted or restarts.attempts > OUTSIDE_FAILURES_PER_REPLICA
 
 
-def gate_deadline_s(
-    state: ServiceState, rollout: Rollout, policy: ServicePolicy, definitions: Mapping[str, Definition]
-) -> float:
-    """When a rollout that gets no further counts as stuck.
-
-    A new replica that comes, and one that gets ready, is progress; old ones that have to finish before others may
-    come have the time that their own deadlines give them.
-    """
+def gate_deadline_s(state: ServiceState, rollout: Rollout, policy: ServicePolicy) -> float:
+    """When a rollout that gets no further counts as stuck. A new replica that comes or gets ready is progress."""
     arrivals = (
         moment_s
         for instance in state.current()
@@ -105,13 +102,20 @@ def gate_deadline_s(
         for moment_s in (instance.created_at_s, instance.ready_at_s)
         if moment_s is not None
     )
-    finishing = (
-        deadlines(state, instance, policy_for(instance, definitions))
-        for instance in state.others()
-        if instance.phase is _P.DRAINING
-    )
-    patience_s = max((max(limits.requests_s, limits.streams_s) for limits in finishing), default=0.0)
-    return max(rollout.progress_at_s, *arrivals, 0.0) + policy.progress_deadline_s + patience_s
+    return max(rollout.progress_at_s, *arrivals, 0.0) + policy.progress_deadline_s
+
+
+def _is_finishing(state: ServiceState, definitions: Mapping[str, Definition], now_s: float) -> bool:
+    """Whether an old replica still has time of its own to end, which those after it may have to wait for."""
+    for instance in state.others():
+        if instance.phase not in (_P.DRAINING, _P.STOPPING) or instance.draining_since_s is None:
+            continue
+        policy = policy_for(instance, definitions)
+        limits = deadlines(state, instance, policy)
+        grace_s = (policy.stop_grace_s if policy else 0.0) + FINISH_SLACK_S
+        if now_s < instance.draining_since_s + max(limits.requests_s, limits.streams_s) + grace_s:
+            return True
+    return False
 
 
 def _gate(
@@ -128,8 +132,10 @@ def _gate(
     if rollout.failed_slots and ratio > update.max_failure_ratio:
         count = f"{len(rollout.failed_slots)} of {target.replicas} new replicas failed"
         return _refuse(rollout, update.failure_action, f"{count}: {rollout.message}")
-    if policy.job or now_s < gate_deadline_s(state, rollout, policy, definitions):
+    if policy.job or now_s < gate_deadline_s(state, rollout, policy):
         return None
+    if _is_finishing(state, definitions, now_s):
+        return replace(rollout, progress_at_s=now_s)
     if update.failure_action is FailureAction.CONTINUE and rollout.admitted > 0:
         # Going on in spite of failures also means not to wait for ever for what neither fails nor serves.
         slots = tuple(range(1, min(rollout.admitted, target.replicas) + 1))

@@ -81,7 +81,7 @@ def _of_rollout(state: ServiceState, rollout: Rollout, definitions: Mapping[str,
     policy = definitions[target.definition_id].policy
     update = policy.rollback if rollout.phase is _R.ROLLING_BACK else policy.update
     if not policy.job:
-        yield gate_deadline_s(state, rollout, policy, definitions)
+        yield gate_deadline_s(state, rollout, policy)
     if rollout.batch_ready_at_s is not None:
         yield rollout.batch_ready_at_s + update.monitor_s
         yield rollout.batch_ready_at_s + update.monitor_s + update.delay_s
