@@ -259,6 +259,14 @@ def _deploy(entry: Entry) -> Deploy:
     )
 
 
+_ACTIONS = {str(action): action for action in FailureAction}
+_CONDITIONS = {str(condition): condition for condition in RestartCondition} | {
+    "always": RestartCondition.ANY,
+    "unless-stopped": RestartCondition.ANY,
+}
+"""The words of `restart` stand where those of `restart_policy` belong in many files; they mean the same."""
+
+
 def _update(entry: Entry | None) -> UpdateConfig | None:
     if entry is None:
         return None
@@ -266,7 +274,7 @@ def _update(entry: Entry | None) -> UpdateConfig | None:
     return UpdateConfig(
         parallelism=entry.get("parallelism"),
         delay_s=_seconds(entry.get("delay")),
-        failure_action=FailureAction(action) if action else None,
+        failure_action=_ACTIONS.get(action or ""),
         monitor_s=_seconds(entry.get("monitor")),
         max_failure_ratio=entry.get("max_failure_ratio"),
         order=Order(order) if order else None,
@@ -278,7 +286,7 @@ def _restart_policy(entry: Entry | None) -> RestartPolicy | None:
         return None
     condition = entry.get("condition")
     return RestartPolicy(
-        condition=RestartCondition(condition) if condition else None,
+        condition=_CONDITIONS.get(condition or ""),
         delay_s=_seconds(entry.get("delay")),
         max_attempts=entry.get("max_attempts"),
         window_s=_seconds(entry.get("window")),

@@ -171,6 +171,19 @@ class Consistency:
                 f"services.{name}: container_name with {replicas} replicas: each gets its number behind the name"
             )
 
+    def words(self, name: str, service: Mapping[str, Any]) -> None:
+        """Words that the specification lists but Compose does not check."""
+        deploy = service.get("deploy") or {}
+        for section, key, known in (
+            ("update_config", "failure_action", ("rollback", "pause", "continue")),
+            ("rollback_config", "failure_action", ("rollback", "pause", "continue")),
+            ("restart_policy", "condition", ("none", "on-failure", "any")),
+        ):
+            word = (deploy.get(section) or {}).get(key)
+            if word and word not in known:
+                path = f"services.{name}.deploy.{section}.{key}"
+                self._report.warn(f"{path}: {word!r} is none of {', '.join(known)}")
+
     def develop(self, name: str, service: Mapping[str, Any]) -> None:
         for index, watch in enumerate((service.get("develop") or {}).get("watch", ())):
             path = ("services", name, "develop", "watch", f"[{index}]")
@@ -219,5 +232,6 @@ _RULES: tuple[Callable[[Consistency, str, Mapping[str, Any]], None], ...] = (
     Consistency.numbers,
     Consistency.pull_policy,
     Consistency.container_name,
+    Consistency.words,
     Consistency.develop,
 )

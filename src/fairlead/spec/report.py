@@ -61,5 +61,5 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches  # only on the way to an error: it is slow to import
 
     folded = {candidate.lower().replace("-", "_"): candidate for candidate in known}
-    near = get_close_matches(word.lower().replace("-", "_"), list(folded), n=1, cutoff=0.7)
+    near = get_close_matches(word.lower().replace("-", "_"), list(folded), n=1, cutoff=0.65)
     return f"did you mean {folded[near[0]]!r}?" if near else ""
