@@ -1,5 +1,6 @@
 """``make bench``: measure everything, print it, and write it to README.md in this folder."""
 
+import os
 import sys
 
 from benchmarks import changes, footprint, routing
@@ -8,22 +9,24 @@ from benchmarks.upstream import BODY
 
 
 def main() -> int:
+    load_before = os.getloadavg()[0]
     print("  changes under load")
     changed = changes.measure()
     print("  router")
     routed = routing.measure()
     print("  footprint")
     weighed = footprint.measure()
-    text = _text(changed, routed, weighed)
+    text = _text(changed, routed, weighed, load_before)
     write_section("foundation", text)
     print(f"\n{text}\nWritten to {PAGE.parent.name}/{PAGE.name}")
     return 1 if changed.failed or routed.failed else 0
 
 
-def _text(changed: changes.Changes, routed: routing.Routing, weighed: footprint.Footprint) -> str:
+def _text(changed: changes.Changes, routed: routing.Routing, weighed: footprint.Footprint, load_before: float) -> str:
+    quiet = f"The machine's load average before it began: {load_before:.1f} (0 is a machine left alone)."
     return "\n\n".join(
         [
-            f"## Local processes\n\n{machine()}. Router: {routed.haproxy}.",
+            f"## Local processes\n\n{machine()}. Router: {routed.haproxy}. {quiet}",
             f"### Changes under {changes.TRAFFIC[0].rpartition('=')[2]} requests a second",
             _changes(changed),
             f"### The router at {routing.RATE:,} requests a second",
