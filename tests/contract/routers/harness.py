@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 from abc import ABC, abstractmethod
@@ -201,6 +202,8 @@ class HAProxyHarness(RouterHarness):
             await router.close()
         if self._routers:
             await self._routers[-1].launcher.stop()
+            # Where the test's folder is too deep for a socket, they lie outside it.
+            shutil.rmtree(self._routers[-1].launcher.files.sockets, ignore_errors=True)
         for upstream in self.upstreams.values():
             await upstream.stop()
 
