@@ -22,6 +22,7 @@ __all__ = [
     "EngineEventKind",
     "KeySupport",
     "LogLine",
+    "ReplicaProcess",
     "ReplicaStats",
     "Report",
     "Support",
@@ -56,6 +57,22 @@ class ReplicaStats:
     memory_bytes: int
     memory_limit_bytes: int | None = None
     pids: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaProcess:
+    """One process of a replica, with its pid as the machine that runs it counts. ``cpu_s``: used since its start.
+
+    None: the engine does not know. ``command``: program and arguments, as a person would read them.
+    """
+
+    pid: int
+    parent: int | None = None
+    user: str = ""
+    started_at_s: float | None = None
+    cpu_s: float | None = None
+    memory_bytes: int | None = None
+    command: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +129,10 @@ class Engine(Protocol):
     async def stats(self, replica_ids: Sequence[str]) -> Mapping[str, ReplicaStats]:
         """Usage of those replicas that run; the others are left out."""
         ...
+
+    async def processes(self, replica_id: str) -> tuple[ReplicaProcess, ...]:
+        """Every process of the replica, by pid; empty where it does not run or the engine cannot tell."""
+        return ()
 
     def logs(self, replica_id: str, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[LogLine]:
         """The replica's output, oldest first; with ``follow`` it goes on until the replica is removed."""

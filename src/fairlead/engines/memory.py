@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 
 from fairlead.capabilities import EngineCapabilities, KeySupport, Support
 from fairlead.clock import Clock, SystemClock
-from fairlead.engines.base import CommandResult, Engine, EngineEvent, EngineEventKind, LogLine, ReplicaStats
+from fairlead.engines.base import (
+    CommandResult,
+    Engine,
+    EngineEvent,
+    EngineEventKind,
+    LogLine,
+    ReplicaProcess,
+    ReplicaStats,
+)
 from fairlead.engines.broadcast import Broadcast
 from fairlead.errors import EngineError, StartFailedError
 from fairlead.observed import Exit, ExitCause, ObservedReplica, ReplicaSpec, ReplicaState
@@ -174,6 +182,13 @@ class MemoryEngine(Engine):
     async def stats(self, replica_ids: Sequence[str]) -> Mapping[str, ReplicaStats]:
         running = [replica_id for replica_id in replica_ids if self._running(replica_id) is not None]
         return {replica_id: ReplicaStats(cpu_s=0.0, memory_bytes=1_000_000, pids=1) for replica_id in running}
+
+    async def processes(self, replica_id: str) -> tuple[ReplicaProcess, ...]:
+        replica = self._running(replica_id)
+        if replica is None:
+            return ()
+        command = " ".join(replica.spec.revision.service.command or ("run",))
+        return (ReplicaProcess(pid=replica.number, started_at_s=replica.started_at_s, command=command),)
 
     async def logs(self, replica_id: str, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[LogLine]:
         replica = self._replicas.get(replica_id)

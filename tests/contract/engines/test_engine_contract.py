@@ -203,6 +203,19 @@ async def test_stats_are_of_those_that_run(engine: Engine, harness: EngineHarnes
     assert stats[running.id].memory_bytes > 0
 
 
+async def test_processes_are_of_one_that_runs(engine: Engine, harness: EngineHarness) -> None:
+    running, over = harness.replica(1), harness.replica(2, Doing(exits=0), service="job")
+    await engine.start(running)
+    await engine.start(over)
+    await ended(engine, over)
+    found = await engine.processes(running.id)
+    assert found
+    assert all(process.pid > 0 and process.command for process in found)
+    assert [process.pid for process in found] == sorted(process.pid for process in found)
+    assert await engine.processes(over.id) == ()
+    assert await engine.processes("contract.api.99") == ()
+
+
 async def test_logs_are_in_order_and_the_tail_is_the_end(engine: Engine, harness: EngineHarness) -> None:
     spec = harness.replica(1, Doing(exits=0, lines=("one", "two", "three")))
     await engine.start(spec)

@@ -15,11 +15,12 @@ from fairlead.capabilities import EngineCapabilities
 from fairlead.docker_api.client import ApiError, Client, translated
 from fairlead.docker_api.endpoint import Endpoint, endpoint_of
 from fairlead.docker_api.scope import scope_of
-from fairlead.engines.base import CommandResult, Engine, EngineEvent, LogLine, ReplicaStats, Report
+from fairlead.engines.base import CommandResult, Engine, EngineEvent, LogLine, ReplicaProcess, ReplicaStats, Report
 from fairlead.engines.docker.capabilities import capabilities
 from fairlead.engines.docker.containers import container_of
 from fairlead.engines.docker.observe import Observer
 from fairlead.engines.docker.output import log_lines, run_in
+from fairlead.engines.docker.processes import processes_in
 from fairlead.engines.docker.project import Preparation
 from fairlead.engines.docker.resources import ProjectResources
 from fairlead.engines.docker.start import Starter
@@ -92,6 +93,11 @@ class DockerEngine(Engine):
     @translated
     async def stats(self, replica_ids: Sequence[str]) -> Mapping[str, ReplicaStats]:
         return await self._usage.of(replica_ids) if replica_ids else {}
+
+    @translated
+    async def processes(self, replica_id: str) -> tuple[ReplicaProcess, ...]:
+        container = await container_of(self.client, self.scope, replica_id)
+        return await processes_in(self.client, str(container["Id"])) if container is not None else ()
 
     async def logs(self, replica_id: str, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[LogLine]:
         try:

@@ -18,13 +18,23 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 from fairlead.capabilities import EngineCapabilities
-from fairlead.engines.base import CommandResult, Engine, EngineEvent, EngineEventKind, LogLine, ReplicaStats, Report
+from fairlead.engines.base import (
+    CommandResult,
+    Engine,
+    EngineEvent,
+    EngineEventKind,
+    LogLine,
+    ReplicaProcess,
+    ReplicaStats,
+    Report,
+)
 from fairlead.engines.broadcast import Broadcast
 from fairlead.engines.process import cgroups
 from fairlead.engines.process.client import KeeperClient
 from fairlead.engines.process.endings import SIGNALLED, STOPPING, release_guard
 from fairlead.engines.process.keys import capabilities
 from fairlead.engines.process.launching import LaunchPlanner, command_fields, failure_of, launch_fields
+from fairlead.engines.process.listing import processes
 from fairlead.engines.process.logs import read_log
 from fairlead.engines.process.members import kill_all, usage
 from fairlead.engines.process.procfs import has_ended
@@ -219,6 +229,12 @@ class ProcessEngine(Engine):
             if found is not None:
                 running[replica_id] = (found[1], found[0].directory.launch)
         return await asyncio.to_thread(usage, running)
+
+    async def processes(self, replica_id: str) -> tuple[ReplicaProcess, ...]:
+        found = await self._replicas.running(replica_id)
+        if found is None:
+            return ()
+        return await asyncio.to_thread(processes, found[1], found[0].directory.launch)
 
     async def logs(self, replica_id: str, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[LogLine]:
         replica = await self._replicas.find(replica_id)

@@ -41,14 +41,10 @@ def kill_all(record: ProcessRecord, launch: Launch, *, held: bool) -> bool:
 
 def usage(replicas: Mapping[str, tuple[ProcessRecord, Launch]]) -> dict[str, ReplicaStats]:
     """CPU and resident memory of each replica's whole tree, from one pass over all processes."""
-    stats = {stat.pid: stat for stat in all_stats()}
-    children: dict[int, list[Stat]] = {}
-    for stat in stats.values():
-        children.setdefault(stat.parent, []).append(stat)
+    stats, children = _everything()
     found = {}
     for replica_id, (record, launch) in replicas.items():
-        pids = cgroups.members(launch.cgroups) & stats.keys()
-        mine = [stats[pid] for pid in sorted(pids | _tree(record, stats.values(), children))]
+        mine = [stats[pid] for pid in _members(record, launch, stats, children)]
         cpu_s = cgroups.cpu_s(launch.cgroups)
         found[replica_id] = ReplicaStats(
             cpu_s=sum(stat.cpu_ticks for stat in mine) / TICKS_PER_S if cpu_s is None else cpu_s,
@@ -57,6 +53,27 @@ def usage(replicas: Mapping[str, tuple[ProcessRecord, Launch]]) -> dict[str, Rep
             pids=len(mine),
         )
     return found
+
+
+def pids_of(record: ProcessRecord, launch: Launch) -> list[int]:
+    """The pids of the replica's whole tree, in order."""
+    return _members(record, launch, *_everything())
+
+
+def _everything() -> tuple[dict[int, Stat], dict[int, list[Stat]]]:
+    """Every process of this machine by pid, and by the pid of its parent."""
+    stats = {stat.pid: stat for stat in all_stats()}
+    children: dict[int, list[Stat]] = {}
+    for stat in stats.values():
+        children.setdefault(stat.parent, []).append(stat)
+    return stats, children
+
+
+def _members(
+    record: ProcessRecord, launch: Launch, stats: Mapping[int, Stat], children: Mapping[int, Sequence[Stat]]
+) -> list[int]:
+    grouped = cgroups.members(launch.cgroups) & stats.keys()
+    return sorted(grouped | _tree(record, stats.values(), children))
 
 
 def _tree(record: ProcessRecord, stats: Collection[Stat], children: Mapping[int, Sequence[Stat]]) -> set[int]:
