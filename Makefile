@@ -46,7 +46,7 @@ $(READY): pyproject.toml
 	@echo "[2/3] pip that knows dependency groups (25.1 or newer)"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade 'pip>=25.1'
 	@echo "[3/3] fairlead and its development tools (a minute on a fresh machine)"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --group dev --editable .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --group dev --editable '.[docker]'
 	@touch $@
 
 test: $(READY) ## the whole test suite (TEST_ARGS='-x -k words' narrows it)
