@@ -28,9 +28,10 @@ def service_restarted(state: ServiceState, now_s: float) -> ServiceState:
     rollout = state.rollout
     return replace(
         state,
-        rollout=_rollout(rollout, now_s) if rollout is not None and rollout.phase in ACTIVE else rollout,
+        rollout=_rollout(rollout, now_s) if rollout is not None else None,
         instances=tuple(_instance(instance, now_s) for instance in state.instances),
         restarts={slot: _restarts(restarts, now_s) for slot, restarts in state.restarts.items()},
+        origin_restarts={slot: _restarts(restarts, now_s) for slot, restarts in state.origin_restarts.items()},
     )
 
 
@@ -46,7 +47,7 @@ def _rollout(rollout: Rollout, now_s: float) -> Rollout:
     return replace(
         rollout,
         started_at_s=min(rollout.started_at_s, now_s),
-        progress_at_s=now_s,
+        progress_at_s=now_s if rollout.phase in ACTIVE else min(rollout.progress_at_s, now_s),
         batch_ready_at_s=None if rollout.batch_ready_at_s is None else now_s,
     )
 
@@ -61,6 +62,7 @@ def _instance(instance: Instance, now_s: float) -> Instance:
         draining_since_s=None if instance.draining_since_s is None else now_s,
         out_since_s=None,
         missing_since_s=None,
+        failed_at_s=_past(instance.failed_at_s, now_s),
     )
 
 

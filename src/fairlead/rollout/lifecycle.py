@@ -34,12 +34,15 @@ def absorb(
     state = _adopt(state, view, now_s)
     notes: list[Note] = []
     instances = []
-    restarts = dict(state.restarts)
+    key = state.target.key if state.target else None
+    own, older = dict(state.restarts), dict(state.origin_restarts)
     for before in state.instances:
+        restarts = own if before.key == key else older
         definition = definitions.get(before.revision_id)
         policy = definition.policy if definition else None
         after = _observe(before, view, policy, now_s)
         if after.failure and not before.failure:
+            after = replace(after, failed_at_s=now_s)
             _book_failure(after, view, policy, restarts, now_s)
             notes.append(failed(state, after))
             notes += crash_loop(state, after, restarts[after.slot], now_s)
@@ -48,9 +51,9 @@ def absorb(
         _forgive(after, policy, restarts, now_s)
         instances.append(after)
     after_all = tuple(instances)
-    if after_all == state.instances and restarts == state.restarts:
+    if after_all == state.instances and own == state.restarts and older == state.origin_restarts:
         return state, notes
-    return replace(state, instances=after_all, restarts=restarts), notes
+    return replace(state, instances=after_all, restarts=own, origin_restarts=older), notes
 
 
 def fail(instance: Instance, reason: str) -> Instance:
@@ -62,9 +65,10 @@ def fail(instance: Instance, reason: str) -> Instance:
 
 def book_failure(state: ServiceState, instance: Instance, policy: ServicePolicy | None, now_s: float) -> ServiceState:
     """``state`` with the failure of ``instance`` written into its slot's record."""
-    restarts = dict(state.restarts)
+    own = state.target is not None and instance.key == state.target.key
+    restarts = dict(state.restarts if own else state.origin_restarts)
     _book(instance, policy, restarts, clean_exit=False, now_s=now_s)
-    return replace(state, restarts=restarts)
+    return replace(state, restarts=restarts) if own else replace(state, origin_restarts=restarts)
 
 
 def _adopt(state: ServiceState, view: ServiceView, now_s: float) -> ServiceState:
@@ -152,6 +156,10 @@ def _missing(instance: Instance, view: ServiceView, now_s: float) -> Instance:
     health = view.health.get(instance.id)
     if health is not None and health.health is Health.READY:
         return instance
+    presence = view.presence.get(instance.id)
+    if instance.phase is _P.DRAINING and presence is not None and presence.requests + presence.streams > 0:
+        # Somebody still talks to it, and its deadline ends that in any case.
+        return _note_out(instance, view, now_s)
     if instance.missing_since_s is None:
         return replace(instance, missing_since_s=now_s)
     if now_s - instance.missing_since_s < MISSING_S:

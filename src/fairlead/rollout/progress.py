@@ -79,7 +79,7 @@ def _withdrawn(state: ServiceState, rollout: Rollout) -> tuple[ServiceState, lis
 
 def _count_failures(state: ServiceState, rollout: Rollout) -> Rollout:
     """Add the slots whose new replica failed by its own fault; those killed from outside have a budget."""
-    failures = [i for i in state.current() if i.failure and i.created_at_s >= rollout.started_at_s]
+    failures = [i for i in state.current() if i.failure and (i.failed_at_s or 0.0) >= rollout.started_at_s]
     own = {instance.slot for instance in failures if not instance.outside}
     spent = {slot for slot, restarts in state.restarts.items() if _is_spent(restarts)}
     slots = tuple(sorted(own | (spent & {i.slot for i in failures}) | set(rollout.failed_slots)))
@@ -131,7 +131,9 @@ def _gate(
     ratio = len(rollout.failed_slots) / max(target.replicas, 1)
     if rollout.failed_slots and ratio > update.max_failure_ratio:
         count = f"{len(rollout.failed_slots)} of {target.replicas} new replicas failed"
-        return _refuse(rollout, update.failure_action, f"{count}: {rollout.message}")
+        refused = _refuse(rollout, update.failure_action, f"{count}: {rollout.message}")
+        if refused is not None:
+            return refused
     if policy.job or now_s < gate_deadline_s(state, rollout, policy):
         return None
     if _is_finishing(state, definitions, now_s):

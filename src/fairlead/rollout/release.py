@@ -86,6 +86,7 @@ def step_project(
     notes.extend(told)
     if project.leaving:
         after = _leave(after, definitions)
+    after = {name: state for name, state in after.items() if not _is_withdrawn(state)}
     routes = tuple(route for name in sorted(after) for route in routes_of(after[name], definitions, observation.routes))
     why = difference(routes, observation.routes, project.applied_routes) if observation.routes_known else ""
     if observation.routes_known and not why and not unchanging:
@@ -102,23 +103,31 @@ def _never_served(project: ProjectState) -> bool:
     return project.serving == 0 and transaction is not None and transaction.phase is _T.ROLLED_BACK
 
 
+def _is_withdrawn(state: ServiceState) -> bool:
+    """Nothing should run of it, nothing does, and nothing is under way."""
+    active = state.rollout is not None and state.rollout.phase in ACTIVE
+    return state.target is None and not state.instances and not active
+
+
 def begin_rollout(state: ServiceState, target: Target, release: int, now_s: float) -> ServiceState:
     """``state`` on its way to ``target``; what it goes back to is the last target that was released whole."""
     live = [instance for instance in state.instances if instance.phase in LIVE]
     current = sum(1 for instance in live if instance.key == target.key)
     good = last_good(state)
+    # What a superseded release has only begun to start has nothing to hand over.
+    old = sum(1 for i in live if i.key != target.key and (i.served or (good is not None and i.key == good.key)))
     # A release that was superseded half way leaves two revisions behind: together they serve what one did.
     most = max((before.replicas for before in (state.target, good) if before is not None), default=0)
     rollout = Rollout(
         release=release,
         phase=_R.PENDING,
         origin=good,
-        origin_replicas=min(len(live) - current, most),
+        origin_replicas=min(old, most),
         started_at_s=now_s,
         progress_at_s=now_s,
         admitted=min(current, target.replicas),
     )
-    return replace(state, target=target, rollout=rollout, restarts={}, leaving=False)
+    return replace(state, target=target, rollout=rollout, restarts={}, origin_restarts={}, leaving=False)
 
 
 def last_good(state: ServiceState) -> Target | None:
@@ -135,7 +144,7 @@ def begin_rollback(
     key = previous.key if previous else None
     usable = (*LIVE, InstancePhase.DRAINING)
     mine = [i for i in state.instances if i.key == key and i.phase in usable and not i.failure]
-    bad = [i for i in state.instances if i.key != key and i.phase in LIVE]
+    bad = [i for i in state.instances if i.key != key and i.phase in LIVE and i.served]
     parallelism = definitions[previous.definition_id].policy.rollback.parallelism if previous else 0
     rollout = Rollout(
         release=release,
@@ -148,7 +157,7 @@ def begin_rollback(
     )
     if state.rollout is not None:
         move_rollout(state.rollout, _R.ROLLING_BACK)
-    return replace(state, target=previous, rollout=rollout, restarts={}, leaving=False)
+    return replace(state, target=previous, rollout=rollout, restarts={}, origin_restarts={}, leaving=False)
 
 
 def roll_back(
@@ -386,10 +395,9 @@ def _while_rolling_back(
             services,
             [_release_note("release-failed", transaction, message, "error")],
         )
-    kept = {name: state for name, state in services.items() if state.target is not None or state.instances}
     ended = replace(transaction, phase=_T.ROLLED_BACK, ended_at_s=now_s)
     note = _release_note("release-rolled-back", transaction, f"rolled back: {transaction.message}", "error")
-    return replace(project, transaction=ended), kept, [note]
+    return replace(project, transaction=ended), services, [note]
 
 
 def _watch(project: ProjectState, before: Mapping[str, ServiceState], after: Services, now_s: float) -> ProjectState:

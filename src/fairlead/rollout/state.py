@@ -53,6 +53,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     out_since_s: float | None = None
     missing_since_s: float | None = None
     failure: str = ""
+    failed_at_s: float | None = None
     outside: bool = False
     shed_stage: int = 0
     addresses: Mapping[int, Address] = {}
@@ -151,7 +152,10 @@ class ProjectState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
-    """One service of one project. ``target`` None: nothing should run. ``next_number`` makes replica ids."""
+    """One service of one project. ``target`` None: nothing should run. ``next_number`` makes replica ids.
+
+    ``restarts`` are by slot, ``origin_restarts`` those of older revisions: their failures are not the target's.
+    """
 
     project: str
     service: str
@@ -159,6 +163,7 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
     rollout: Rollout | None = None
     instances: tuple[Instance, ...] = ()
     restarts: Mapping[int, Restarts] = {}
+    origin_restarts: Mapping[int, Restarts] = {}
     next_number: int = 1
     leaving: bool = False
 

@@ -40,7 +40,7 @@ def next_wake_s(
 def _of_service(
     state: ServiceState, services: Mapping[str, ServiceState], definitions: Mapping[str, Definition]
 ) -> Iterator[float]:
-    for restarts in state.restarts.values():
+    for restarts in (*state.restarts.values(), *state.origin_restarts.values()):
         yield restarts.next_at_s
     for instance in state.instances:
         definition = definitions.get(instance.revision_id)
@@ -64,7 +64,7 @@ def _of_instance(state: ServiceState, instance: Instance, policy: ServicePolicy 
         case _P.STARTING if instance.ready_at_s is None and not (policy and policy.job):
             started_s = instance.started_at_s if instance.started_at_s is not None else instance.created_at_s
             yield started_s + (policy.start_timeout_s if policy else START_TIMEOUT_S)
-        case _P.READY if instance.slot in state.restarts and instance.ready_at_s is not None:
+        case _P.READY if instance.ready_at_s is not None and (state.restarts or state.origin_restarts):
             yield instance.ready_at_s + (policy.restart.window_s if policy else RESTART_WINDOW_S)
         case _P.DRAINING if instance.out_since_s is not None:
             limits = deadlines(state, instance, policy)

@@ -92,12 +92,13 @@ def _drain_others(
         wanted = len(others)
     origin = state.rollout.origin.key if state.rollout and state.rollout.origin else None
     live = [instance for instance in others if instance.phase in LIVE]
-    live.sort(key=lambda i: (i.phase is _P.READY, i.key == origin, i.slot, i.id))
+    serves = {i.id: i.phase is _P.READY and view.is_serving(i.id) for i in live}
+    live.sort(key=lambda i: (serves[i.id], i.phase is _P.READY, i.key == origin, i.slot, i.id))
     surplus = live[: max(0, len(live) - wanted)]
     spare = _spare(state, view, definitions)
     changed = {}
     for instance in surplus:
-        if instance.phase is _P.READY and view.is_serving(instance.id):
+        if serves[instance.id]:
             if spare <= 0:
                 continue
             spare -= 1
@@ -207,6 +208,6 @@ def _heal_origin(state: ServiceState, definitions: Mapping[str, Definition], now
     taken = {instance.slot for instance in live}
     free = [slot for slot in range(rollout.origin_replicas, 0, -1) if slot not in taken]
     for slot in free[: max(0, wanted - len(live))]:
-        if _may_start(state.restarts.get(slot), now_s):
+        if _may_start(state.origin_restarts.get(slot), now_s):
             state = _create(state, rollout.origin.revision_id, rollout.origin.generation, slot, now_s)
     return state
