@@ -51,6 +51,21 @@ def parse_dotenv(text: str, lookup: Lookup, missing: Missing) -> dict[str, str]:
     return found
 
 
+def parse_raw(text: str) -> dict[str, str]:
+    """`format: raw`: what stands behind the first ``=`` of a line is the value, quotes and dollars included."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+        stripped = line.lstrip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        key, separator, value = stripped.partition("=")
+        if not key or " " in key.strip():
+            raise DotenvError(number, f"{key!r} is not a variable name")
+        if separator:
+            found[key.strip()] = value
+    return found
+
+
 class _Statements:
     """Iterate over ``(line, key, value or None, quote)``."""
 

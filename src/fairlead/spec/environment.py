@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fairlead.spec.dotenv import DotenvError, parse_dotenv
+from fairlead.spec.dotenv import DotenvError, parse_dotenv, parse_raw
 from fairlead.spec.report import Report
 from fairlead.spec.template import Lookup
 
@@ -83,15 +83,15 @@ def read_env_files(
     return found
 
 
-def read_env_file(path: str, lookup: Lookup, report: Report) -> dict[str, str]:
-    """The variables of one file; what is wrong with it goes to ``report``."""
+def read_env_file(path: str, lookup: Lookup, report: Report, *, raw: bool = False) -> dict[str, str]:
+    """The variables of one file, nothing substituted when ``raw``; what is wrong with it goes to ``report``."""
     try:
         text = _read(path)
     except OSError as error:
         report.problem(f"cannot read the env file: {error.strerror or error}", (path, 0, 0), "", "check the path")
         return {}
     try:
-        return parse_dotenv(text, lookup, lambda name: report.warn(unset_warning(name)))
+        return parse_raw(text) if raw else parse_dotenv(text, lookup, lambda name: report.warn(unset_warning(name)))
     except DotenvError as error:
         report.problem(error.message, (path, error.line, 1), "", "write one NAME=value a line")
         return {}

@@ -44,13 +44,13 @@ _PERCENT = Shape("string number", low=0, high=100)
 _SWITCH = Shape("boolean")
 PROBES = record(startup=PROBE, readiness=PROBE, liveness=PROBE, start_timeout=_DURATION)
 ROLLOUT = record(
-    strategy=Shape("string", choices=tuple(Strategy)),
+    strategy=Shape("string", choices=tuple(str(strategy) for strategy in Strategy)),
     steps=many(_PERCENT),
     **fields(_DURATION, "bake drain_timeout stream_timeout hold_timeout watch progress_deadline"),
     analysis=table(ANYTHING),
 )
 ROUTE = record(
-    protocol=Shape("string", choices=tuple(RouteProtocol)),
+    protocol=Shape("string", choices=tuple(str(protocol) for protocol in RouteProtocol)),
     host=TEXT,
     path=TEXT,
     balance=Shape("string", choices=("least_conn", "round_robin", "source")),

@@ -18,7 +18,7 @@ from fairlead.spec.yaml_reader import resolve_plain
 if TYPE_CHECKING:
     from fairlead.spec.load import Tree
 
-_OLD_WORDS = frozenset(words("y yes n no on off true false null"))
+_OLD_WORDS = frozenset(words("y yes n no on off true false null << ="))
 _INDICATORS = frozenset("[]{},#&*!|>'\"%@`?:-")
 
 
@@ -62,7 +62,7 @@ def _yaml_lines(value: Any, level: int) -> Iterator[str]:
     indent = "  " * level
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
-            yield from _yaml_entry(f"{indent}{_yaml_scalar(key, level)}:", item, level + 1)
+            yield from _yaml_entry(f"{indent}{_yaml_key(key)}:", item, level + 1)
     elif isinstance(value, list) and value:
         for item in value:
             if isinstance(item, Mapping | list) and item:
@@ -91,6 +91,10 @@ def _yaml_scalar(value: Any, level: int) -> str:
     if "\n" in value and not re.search(r"[^\n\x20-\x7e\xa0-\ud7ff]", value) and not value.startswith((" ", "\n")):
         return _literal_block(value, level)
     return value if _is_plain(value) else json.dumps(value, ensure_ascii=True)
+
+
+def _yaml_key(key: str) -> str:
+    return key if _is_plain(key) else json.dumps(key)
 
 
 def _literal_block(value: str, level: int) -> str:

@@ -42,7 +42,9 @@ def read_files_of(
         if entry.get("format") not in (None, "", "raw"):
             at = place(model, ("services", name, "env_file"))
             report.problem(f"unknown format {entry['format']!r}", at, ("services", name, "env_file"), "remove 'format'")
-        variables |= read_env_file(file, ChainMap(variables, dict(environment)).get, report)
+        variables |= read_env_file(
+            file, ChainMap(variables, dict(environment)).get, report, raw=entry.get("format") == "raw"
+        )
     own = {
         key: environment.get(key) if value is None else value for key, value in service.get("environment", {}).items()
     }

@@ -20,7 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="parity")
     parser.add_argument("corpus", type=Path, nargs="+")
     parser.add_argument("--oracle", default=shutil.which("docker-compose"), help="the binary of Docker Compose")
-    parser.add_argument("--details", action="store_true", help="also list what both reject")
+    parser.add_argument("--details", action="store_true", help="also list what both reject or is different on purpose")
     arguments = parser.parse_args()
     if not arguments.oracle:
         parser.error("docker-compose is not on PATH; name the binary with --oracle")
@@ -43,11 +43,11 @@ def compare_corpus(corpus: Path, oracle: str, details: bool) -> float:
             counts[verdict] += 1
             oracle_s, fairlead_s = oracle_s + expected.seconds, fairlead_s + found.seconds
             slowest = max(slowest, (found.seconds, candidate.name))
-            if verdict not in SAME or (details and verdict is Verdict.REJECTED):
+            if verdict not in SAME or (details and verdict is not Verdict.EQUAL):
                 print(f"[{verdict}] {candidate.name}\n    {words}")
     same = sum(counts[verdict] for verdict in SAME)
     share = same / len(candidates) if candidates else 1.0
-    print(f"\n{corpus}: {len(candidates)} projects, {same} the same ({share:.2%})")
+    print(f"\n{corpus}: {len(candidates)} projects, {same} the same or different on purpose ({share:.2%})")
     for verdict in Verdict:
         print(f"  {counts[verdict]:6d}  {verdict}")
     print(f"  slowest for Fairlead: {slowest[0] * 1000:.0f} ms, {slowest[1]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
+from tests.integration.parity.purpose import purpose_of
 from tests.integration.parity.sides import Outcome
 
 
@@ -14,14 +15,21 @@ class Verdict(StrEnum):
     ONLY_ORACLE = "only Docker Compose accepts"
     ONLY_FAIRLEAD = "only Fairlead accepts"
     REJECTED = "both reject"
+    PURPOSE = "different on purpose"
     CRASHED = "Fairlead crashed"
 
 
-SAME = (Verdict.EQUAL, Verdict.REJECTED)
+SAME = (Verdict.EQUAL, Verdict.REJECTED, Verdict.PURPOSE)
 
 
 def judge(oracle: Outcome, fairlead: Outcome) -> tuple[Verdict, str]:
     """The verdict, and a line about it."""
+    verdict, words = _judge(oracle, fairlead)
+    reason = purpose_of(words) if verdict in (Verdict.ONLY_FAIRLEAD, Verdict.DIFFERENT) else ""
+    return (Verdict.PURPOSE, f"{reason}: {words}") if reason else (verdict, words)
+
+
+def _judge(oracle: Outcome, fairlead: Outcome) -> tuple[Verdict, str]:
     if fairlead.crash:
         return Verdict.CRASHED, fairlead.error
     if oracle.tree is None and fairlead.tree is None:
