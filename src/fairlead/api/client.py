@@ -20,9 +20,11 @@ from fairlead.api.bodies import DeployBody, DownBody, ExecBody, RestartBody, Rol
 from fairlead.controller.controls import (
     ControllerStatus,
     Operation,
+    ProcessRow,
     ProjectStatus,
     ReleaseRow,
     ReplicaRow,
+    StatsRow,
     UpRequest,
 )
 from fairlead.engines.base import CommandResult, LogLine
@@ -72,6 +74,12 @@ class Client:
 
     def replicas(self, project: str | None = None) -> tuple[ReplicaRow, ...]:
         return self._call("GET", "/v1/replicas" + _query(project=project), tuple[ReplicaRow, ...])
+
+    def stats(self, project: str) -> tuple[StatsRow, ...]:
+        return self._call("GET", _of(project, "stats"), tuple[StatsRow, ...])
+
+    def processes(self, project: str) -> tuple[ProcessRow, ...]:
+        return self._call("GET", _of(project, "processes"), tuple[ProcessRow, ...])
 
     def history(self, project: str) -> tuple[ReleaseRow, ...]:
         return self._call("GET", _of(project, "history"), tuple[ReleaseRow, ...])

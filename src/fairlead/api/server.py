@@ -24,10 +24,12 @@ from fairlead.api import (
     operations,
     pauses,
     plan,
+    processes,
     projects,
     releases,
     replicas,
     scale,
+    stats,
     unix,
 )
 from fairlead.api.streams import CLOSING
@@ -49,10 +51,12 @@ _RESOURCES = (
     operations,
     pauses,
     plan,
+    processes,
     projects,
     releases,
     replicas,
     scale,
+    stats,
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

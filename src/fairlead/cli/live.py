@@ -1,6 +1,6 @@
 """The view for a terminal: a table that is drawn over itself, a line a replica.
 
-Called by `cli.follow`, chosen by `cli.outcome`. rich is imported here alone.
+Called by `cli.follow`, chosen by `cli.outcome`. rich is imported here and in `cli.screen` alone.
 """
 
 from __future__ import annotations

@@ -38,6 +38,8 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("ps", "List the replicas"),
             ("status", "Show projects, services and the release under way"),
             ("history", "List the releases of a project"),
+            ("stats", "Show what the replicas use"),
+            ("top", "List the processes of the replicas"),
             ("logs", "Show what the replicas write"),
             ("events", "Show what happened"),
             ("exec", "Run a command where a replica runs"),

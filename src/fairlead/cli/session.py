@@ -6,6 +6,7 @@ Called by every verb. Finding a project never starts a controller where there is
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 
 from fairlead.api import unix
@@ -87,6 +88,18 @@ class Session:
             f"`{project}` has no replica or running service `{wanted}`",
             hint=f"its services: {known}" if known else "nothing of it runs; `fairlead up -d` starts it",
         )
+
+    def check_services(self, client: Client, project: str, wanted: Sequence[str]) -> None:
+        """See to it that ``project`` has every service of ``wanted``.
+
+        :raises NotFoundError: it lacks one.
+        """
+        if not wanted:
+            return
+        known = sorted(service.name for service in client.project(project).services)
+        for name in wanted:
+            if name not in known:
+                raise NotFoundError(f"`{project}` has no service `{name}`", hint=f"its services: {', '.join(known)}")
 
     def known_services(self, selection: Selection) -> list[str]:
         """The services of the project as a controller that runs knows them; empty where none does."""

@@ -83,6 +83,42 @@ class ReplicaRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatsRow:
+    """What one replica that runs uses, for `stats`. ``cpu_s``: CPU seconds since its start, as of ``at_s``.
+
+    ``at_s`` grows steadily and says nothing else: two samples make a share of a CPU. ``status``: responses by class,
+    ``{"2xx": n, …}``; these and ``requests`` count since the load balancer has the replica, and are None where it
+    counts none.
+    """
+
+    replica: str
+    service: str
+    at_s: float
+    cpu_s: float
+    memory_bytes: int
+    memory_limit_bytes: int | None = None
+    pids: int | None = None
+    in_flight: int = 0
+    requests: int | None = None
+    status: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessRow:
+    """One process of a replica, for `top`; None is what the engine cannot tell."""
+
+    replica: str
+    service: str
+    pid: int
+    parent: int | None
+    user: str
+    started_at_s: float | None
+    cpu_s: float | None
+    memory_bytes: int | None
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRow:
     """One service, for `status`. ``phase`` is the rollout's phase, ``steady`` where none is under way."""
 
@@ -160,6 +196,14 @@ class Controls(Protocol):
     async def projects(self) -> tuple[ProjectStatus, ...]: ...
     async def project(self, project: str) -> ProjectStatus: ...
     async def replicas(self, project: str | None = None) -> tuple[ReplicaRow, ...]: ...
+    async def stats(self, project: str) -> tuple[StatsRow, ...]:
+        """What each replica that runs uses, in the order of :meth:`replicas`."""
+        ...
+
+    async def processes(self, project: str) -> tuple[ProcessRow, ...]:
+        """The processes of each replica that runs, in the order of :meth:`replicas`."""
+        ...
+
     async def history(self, project: str) -> tuple[ReleaseRow, ...]: ...
     async def operation(self, project: str, operation_id: str) -> Operation: ...
 

@@ -324,6 +324,16 @@ class Core:
             raise NotFoundError(f"no project {project!r} is running here", hint=f"running projects: {known}")
         return book
 
+    def present(self, project: str) -> Book:
+        """The book of ``project``, of which something is here, be it on its way down.
+
+        :raises NotFoundError: it is not here, or not yet.
+        """
+        book = self.book(project)
+        if book.gone:
+            raise NotFoundError(f"project {project!r} is not running", hint="`fairlead up` starts it")
+        return book
+
     def operation(self, project: str, operation_id: str) -> Operation:
         """One operation.
 
@@ -378,9 +388,7 @@ class Core:
     # Writing
 
     def _running(self, project: str) -> Book:
-        book = self.book(project)
-        if book.gone:
-            raise NotFoundError(f"project {project!r} is not running", hint="`fairlead up` starts it")
+        book = self.present(project)
         if book.project.leaving:
             raise RefusedError(f"project {project!r} is going down", hint="wait for `fairlead down` to end")
         return book

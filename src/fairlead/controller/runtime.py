@@ -24,20 +24,24 @@ from fairlead.controller.controls import (
     Operation,
     OperationKind,
     OperationState,
+    ProcessRow,
     ProjectStatus,
     ReleaseRow,
     ReplicaRow,
+    StatsRow,
     UpRequest,
 )
 from fairlead.controller.core import Core
 from fairlead.controller.driver import Driver
 from fairlead.controller.execute import Executor
 from fairlead.controller.feeds import follow_events, merged_logs
-from fairlead.engines.base import CommandResult, EngineCapabilities, LogLine, Support
+from fairlead.controller.usage import process_rows, stats_rows
+from fairlead.engines.base import CommandResult, Engine, EngineCapabilities, LogLine, Support
 from fairlead.errors import FairleadError, NotFoundError, RefusedError
 from fairlead.observed import ReplicaHealth
 from fairlead.plan.preflight import preflight
 from fairlead.probes.runner import HealthMonitor
+from fairlead.routers.base import Router
 from fairlead.settings import Settings
 from fairlead.spec.model import Project
 from fairlead.store.base import Event, Store
@@ -121,6 +125,14 @@ class Controller:
             found.extend(rows.replica_rows(self._core.book(name), seen, self._clock.now_s()))
         return tuple(found)
 
+    async def stats(self, project: str) -> tuple[StatsRow, ...]:
+        engine, router = self._adapters_of(project)
+        return await stats_rows(await self.replicas(project), engine, router, self._clock)
+
+    async def processes(self, project: str) -> tuple[ProcessRow, ...]:
+        engine, _ = self._adapters_of(project)
+        return await process_rows(await self.replicas(project), engine)
+
     async def history(self, project: str) -> tuple[ReleaseRow, ...]:
         return rows.release_rows(self._core.book(project))
 
@@ -177,7 +189,7 @@ class Controller:
     def logs(
         self, project: str, services: Sequence[str], *, follow: bool = False, tail: int | None = None
     ) -> AsyncIterator[LogLine]:
-        book = self._core.book(project)
+        book = self._core.present(project)
         unknown = sorted(set(services) - set(book.services))
         if unknown:
             known = ", ".join(sorted(book.services)) or "none"
@@ -186,7 +198,7 @@ class Controller:
         return merged_logs(engine, lambda: self._replica_ids(project, services), follow=follow, tail=tail)
 
     async def run(self, project: str, replica_id: str, argv: Sequence[str], timeout_s: float) -> CommandResult:
-        book = self._core.book(project)
+        book = self._core.present(project)
         if replica_id not in self._replica_ids(project, ()):
             raise NotFoundError(f"{project} has no replica {replica_id!r}", hint="`fairlead ps` lists them")
         return await self._adapters.engine(book.project.engine).run(replica_id, argv, timeout_s)
@@ -199,6 +211,10 @@ class Controller:
         self._ending.set()
 
     # Inside
+
+    def _adapters_of(self, project: str) -> tuple[Engine, Router]:
+        name = self._core.present(project).project.engine
+        return self._adapters.engine(name), self._adapters.router(name)
 
     def _engine_for(self, request: UpRequest) -> str:
         book = self._core.books.get(request.project.name)

@@ -21,10 +21,12 @@ from fairlead.controller.controls import (
     Operation,
     OperationKind,
     OperationState,
+    ProcessRow,
     ProjectStatus,
     ReleaseRow,
     ReplicaRow,
     ServiceRow,
+    StatsRow,
     UpRequest,
 )
 from fairlead.engines.base import CommandResult, LogLine
@@ -135,6 +137,7 @@ class ScriptedControls:
         self._paused = False
         self._down = False
         self._played = 0
+        self._samples = 0
         self._let_on = asyncio.Semaphore(0)
         self._news = asyncio.Condition()
         self._asked = asyncio.Event()
@@ -206,6 +209,43 @@ class ScriptedControls:
     async def replicas(self, project: str | None = None) -> tuple[ReplicaRow, ...]:
         self._was_asked("replicas")
         return self._rows if project in (None, "shop") else ()
+
+    async def stats(self, project: str) -> tuple[StatsRow, ...]:
+        """Each sample is a second later; a replica uses a quarter of a core and gets ten requests meanwhile."""
+        self._known(project)
+        self._samples += 1
+        return tuple(
+            StatsRow(
+                replica=found.id,
+                service=found.service,
+                at_s=100.0 + self._samples,
+                cpu_s=0.25 * self._samples,
+                memory_bytes=50 * 2**20,
+                memory_limit_bytes=200 * 2**20,
+                pids=3,
+                in_flight=found.in_flight,
+                requests=10 * self._samples,
+                status={"1xx": 0, "2xx": 9 * self._samples, "3xx": 0, "4xx": 0, "5xx": self._samples},
+            )
+            for found in self._rows
+        )
+
+    async def processes(self, project: str) -> tuple[ProcessRow, ...]:
+        self._known(project)
+        return tuple(
+            ProcessRow(
+                replica=found.id,
+                service=found.service,
+                pid=found.pid or 0,
+                parent=1,
+                user="app",
+                started_at_s=time.time() - 60,
+                cpu_s=1.5,
+                memory_bytes=2**20,
+                command="serve --port 8000",
+            )
+            for found in self._rows
+        )
 
     async def history(self, project: str) -> tuple[ReleaseRow, ...]:
         self._known(project)

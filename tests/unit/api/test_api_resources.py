@@ -82,6 +82,20 @@ def test_what_runs_comes_back_typed(client: Client) -> None:
     assert client.status().projects == ("shop",)
 
 
+def test_what_is_used_comes_back_typed(client: Client) -> None:
+    finished(client, client.up(REQUEST).id)
+    first, second = client.stats("shop")
+    assert (first.replica, second.replica, first.service) == ("shop.api.3", "shop.api.4", "api")
+    assert (first.cpu_s, first.requests, dict(first.status or {})["2xx"]) == (0.25, 10, 9)
+    assert [(row.replica, row.pid, row.command) for row in client.processes("shop")] == [
+        ("shop.api.3", 1003, "serve --port 8000"),
+        ("shop.api.4", 1004, "serve --port 8000"),
+    ]
+    for call in (client.stats, client.processes):
+        with pytest.raises(NotFoundError):
+            call("blog")
+
+
 def test_pause_and_resume_answer_with_the_status(client: Client) -> None:
     client.up(REQUEST)
     assert client.pause("shop").paused is True

@@ -149,8 +149,10 @@ def test_a_reader_that_goes_away_is_no_error(spawned: Spawned, folder: Path) -> 
     assert process.stderr.read() == ""
 
 
-def on_a_terminal(spawned: Spawned, *args: str, columns: int = 80, lines: int = 24, **options: Any) -> tuple[int, str]:
-    """Exit code and everything written to a terminal of that size."""
+def on_a_terminal(
+    spawned: Spawned, *args: str, columns: int = 80, lines: int = 24, ends_with: str = "", **options: Any
+) -> tuple[int, str]:
+    """Exit code and everything written to a terminal of that size; Ctrl-C comes as soon as ``ends_with`` is there."""
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     process = spawned(*args, stdin=slave, stdout=slave, stderr=slave, **options)
@@ -159,6 +161,9 @@ def on_a_terminal(spawned: Spawned, *args: str, columns: int = 80, lines: int = 
     try:
         while data := os.read(master, 65536):
             written += data
+            if ends_with and ends_with.encode() in written:
+                ends_with = ""
+                process.send_signal(signal.SIGINT)
     except OSError:
         # How a pseudo-terminal says that its last user has gone.
         pass
@@ -180,6 +185,16 @@ def test_a_terminal_gets_a_picture_that_is_drawn_over_itself(spawned: Spawned, f
     assert "\x1b[1A" in text
     assert "\x1b[32m" in text
     assert "✓ shop: release 2 serves (" in plain
+
+
+def test_stats_go_on_on_a_terminal_until_ctrl_c(spawned: Spawned, folder: Path) -> None:
+    assert spawned("up", "-d").wait(DEADLINE_S) == 0
+    code, text = on_a_terminal(spawned, "stats", columns=120, ends_with="25.0%", environment=ENVIRONMENT)
+    assert code == 0
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    assert plain.count("REPLICA") >= 2
+    assert "\x1b[1A" in text
+    assert "Traceback" not in plain
 
 
 def test_a_terminal_without_colours_gets_none(spawned: Spawned, folder: Path) -> None:

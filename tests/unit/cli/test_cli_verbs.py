@@ -211,6 +211,42 @@ def test_ps_and_its_json(invoke: Any, serve: Any) -> None:
     assert json.loads(invoke("ps", "--json", "-p", "blog").stdout) == []
 
 
+def test_stats_are_shares_of_two_samples(invoke: Any, serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fairlead.cli.verbs.stats.INTERVAL_S", 0.01)
+    serve()
+    invoke("up", "-d")
+    lines = invoke("stats").stdout.splitlines()
+    assert lines[0].split()[:3] == ["REPLICA", "CPU", "%"]
+    assert [line.split()[0] for line in lines[1:]] == ["shop.api.3", "shop.api.4"]
+    assert " ".join(lines[1].split()[1:]) == "25.0% 50.0 MiB / 200.0 MiB 25.0% 3 0 10.0 20 18 0 2"
+    (first, _) = json.loads(invoke("stats", "api", "--json").stdout)
+    assert (first["cpu_percent"], first["memory_percent"], first["requests_per_s"]) == (25.0, 25.0, 10.0)
+    assert (first["requests"], first["status"]["2xx"]) == (40, 36)
+
+
+def test_top_lists_processes(invoke: Any, serve: Any) -> None:
+    serve()
+    invoke("up", "-d")
+    lines = invoke("top", "api").stdout.splitlines()
+    assert lines[0].split()[:4] == ["REPLICA", "PID", "PARENT", "USER"]
+    words = lines[1].split()
+    assert " ".join(words[:4] + words[5:]) == "shop.api.3 1003 1 app 1.5s 1.0 MiB serve --port 8000"
+    rows = json.loads(invoke("top", "--json").stdout)
+    assert [(entry["replica"], entry["pid"]) for entry in rows] == [("shop.api.3", 1003), ("shop.api.4", 1004)]
+
+
+@pytest.mark.parametrize("verb", ["stats", "top"])
+def test_what_is_not_there_has_no_usage(invoke: Any, serve: Any, verb: str) -> None:
+    serve(scenes=(Scene("x", rows=(), state="succeeded", outcome="ok"),))
+    invoke("up", "-d")
+    result = invoke(verb)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "nothing of `shop` runs" in result.stderr
+    assert invoke(verb, "-p", "blog").exit_code == 6
+    result = invoke(verb, "web")
+    assert (result.exit_code, "its services: api" in result.stderr) == (6, True)
+
+
 def test_what_lists_works_where_there_never_was_a_controller(
     invoke: Any, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
