@@ -95,6 +95,7 @@ def _stranger(replica: ObservedReplica, now_s: float, *, known: bool) -> Instanc
         phase=_P.DRAINING if leaves else phase,
         created_at_s=now_s,
         draining_since_s=now_s if leaves else None,
+        leftover=leaves,
         started_at_s=now_s if replica.state is ReplicaState.RUNNING else None,
         served=True,
         addresses=replica.addresses,
@@ -130,7 +131,7 @@ def _resurface(instance: Instance, observed: ObservedReplica | None, now_s: floa
     """It counted as ended and runs: a start that came late, or a list that left it out. It drains as others do."""
     if instance.phase is _P.COMPLETED or observed is None or observed.state is not ReplicaState.RUNNING:
         return instance
-    return drained(instance, now_s)
+    return drained(instance, now_s, leftover=True)
 
 
 def drained(instance: Instance, now_s: float, **changes: Any) -> Instance:

@@ -143,8 +143,8 @@ def begin_rollback(
     """``state`` on its way back to ``previous`` (None: to nothing)."""
     key = previous.key if previous else None
     usable = (*LIVE, InstancePhase.DRAINING)
-    mine = [i for i in state.instances if i.key == key and i.phase in usable and not i.failure]
-    bad = [i for i in state.instances if i.key != key and i.phase in LIVE and i.served]
+    mine = [i for i in state.instances if i.key == key and i.phase in usable and not i.failure and not i.leftover]
+    bad = [i for i in state.instances if i.key != key and i.phase is InstancePhase.READY]
     parallelism = definitions[previous.definition_id].policy.rollback.parallelism if previous else 0
     rollout = Rollout(
         release=release,

@@ -37,7 +37,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
 
     ``served``: it was in the pool at some time. ``outside``: it failed by no fault of its own (somebody
     killed it), which no gate counts. ``shed_stage``: how often its streams were asked to go. ``out_since_s``:
-    since when, while it drains, the proxy has been known to send it nothing new.
+    since when, while it drains, the proxy has been known to send it nothing new. ``leftover``: it counted as ended
+    and was seen running all the same, so that it can only go.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     failed_at_s: float | None = None
     outside: bool = False
     shed_stage: int = 0
+    leftover: bool = False
     addresses: Mapping[int, Address] = {}
 
     @property

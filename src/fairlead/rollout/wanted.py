@@ -58,7 +58,8 @@ def _take_back(state: ServiceState, view: ServiceView) -> ServiceState:
     changed = {}
     for instance in state.current():
         free = instance.slot <= target.replicas and instance.slot not in taken
-        if free and instance.phase is _P.DRAINING and not instance.failure and _is_ready(instance, view):
+        wanted = free and instance.phase is _P.DRAINING and not instance.failure and not instance.leftover
+        if wanted and _is_ready(instance, view):
             changed[instance.id] = move(instance, _P.READY, draining_since_s=None, out_since_s=None, shed_stage=0)
             taken.add(instance.slot)
     return _replace_instance(state, changed)
@@ -207,6 +208,8 @@ def _heal_origin(state: ServiceState, definitions: Mapping[str, Definition], now
     live = [i for i in state.others() if i.phase in LIVE or i.phase is _P.COMPLETED]
     taken = {instance.slot for instance in live}
     free = [slot for slot in range(rollout.origin_replicas, 0, -1) if slot not in taken]
+    if definitions[rollout.origin.revision_id].policy.exclusive and len(state.instances) > 0:
+        return state
     for slot in free[: max(0, wanted - len(live))]:
         if _may_start(state.origin_restarts.get(slot), now_s):
             state = _create(state, rollout.origin.revision_id, rollout.origin.generation, slot, now_s)
