@@ -14,7 +14,7 @@ from fairlead.spec.report import Report, suggestion
 from fairlead.spec.tree import Map, Path, place
 
 Entries = Mapping[str, Mapping[str, Any]]
-_PULL_POLICY = re.compile(r"always|never|build|if_not_present|missing|refresh|daily|weekly|every_(?:[0-9]+[wdhms])+")
+_PULL_POLICY = r"always|never|build|if_not_present|missing|refresh|daily|weekly|every_(?:[0-9]+[wdhms])+"
 
 
 class Consistency:
@@ -156,8 +156,8 @@ class Consistency:
                 )
 
     def pull_policy(self, name: str, service: Mapping[str, Any]) -> None:
-        policy = service.get("pull_policy", "always")
-        if not _PULL_POLICY.fullmatch(policy):
+        policy = service.get("pull_policy")
+        if policy is not None and not re.fullmatch(_PULL_POLICY, policy):
             known = ("always", "never", "build", "missing", "if_not_present", "refresh", "daily", "weekly")
             fix = suggestion(policy, known) or f"write one of {', '.join(known)} or every_12h"
             self._problem(f"{policy!r} is no pull policy", ("services", name, "pull_policy"), fix)

@@ -6,13 +6,12 @@ only adds what files say: ``COMPOSE_FILE`` and its relatives may stand in ``.env
 
 from __future__ import annotations
 
-import re
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from fairlead.spec.dotenv import DotenvError, parse_dotenv, parse_raw
 from fairlead.spec.report import Report
 from fairlead.spec.template import Lookup
 
@@ -45,8 +44,7 @@ class LoadOptions:
     deferred_variables: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(NamedTuple):
     """The files in the order of their merge (absolute, or ``-``), and everything around them."""
 
     files: tuple[str, ...]
@@ -85,6 +83,8 @@ def read_env_files(
 
 def read_env_file(path: str, lookup: Lookup, report: Report, *, raw: bool = False) -> dict[str, str]:
     """The variables of one file, nothing substituted when ``raw``; what is wrong with it goes to ``report``."""
+    from fairlead.spec.dotenv import DotenvError, parse_dotenv, parse_raw
+
     try:
         text = _read(path)
     except OSError as error:
@@ -104,7 +104,8 @@ def unset_warning(name: str) -> str:
 
 def normalized_name(text: str) -> str:
     """A project name made of ``text``: lower case letters, digits, ``-`` and ``_``, starting with a letter or digit."""
-    return "".join(re.findall(r"[a-z0-9_-]", text.lower())).lstrip("_-")
+    allowed = "abcdefghijklmnopqrstuvwxyz0123456789_-"
+    return "".join(character for character in text.lower() if character in allowed).lstrip("_-")
 
 
 def _read(path: str) -> str:

@@ -5,7 +5,6 @@ Called by the canonical form. One entry with a range becomes one long entry a co
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
 PROTOCOLS = ("tcp", "udp", "sctp")
@@ -51,6 +50,8 @@ def _parts(text: str) -> tuple[str, str, str, str]:
 def _address(address: str, text: str) -> str:
     bracketed = address.startswith("[") and address.endswith("]")
     inner = address[1:-1] if bracketed else address
+    import ipaddress  # slow to import, and few ports name an address
+
     try:
         if (":" in inner) != bracketed and ":" in inner:
             raise ValueError

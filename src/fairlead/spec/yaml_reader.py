@@ -10,11 +10,8 @@ Limits (a file beyond them is an error, never a hang): ``MAX_BYTES`` of text, ``
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fairlead.spec.report import Report
 from fairlead.spec.tree import Map, Path, Position, Seq, Timestamp
@@ -39,9 +36,7 @@ _LITERAL: dict[str, Any] = {
 _NUMBER_START = frozenset("0123456789+-.")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z", re.ASCII)
 _INTEGER = re.compile(r"([-+]?)(?:(0[xX][0-9a-fA-F]+)|(0[bB][01]+)|(0[oO]?[0-7]+)|(0|[1-9][0-9]*))\Z", re.ASCII)
-_TIMESTAMP = re.compile(
-    r"(\d{4})-(\d{1,2})-(\d{1,2})(?:([Tt ])(\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d+))?(Z|[-+]\d\d:\d\d)?)?\Z", re.ASCII
-)
+_TIMESTAMP = r"(\d{4})-(\d{1,2})-(\d{1,2})(?:([Tt ])(\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d+))?(Z|[-+]\d\d:\d\d)?)?\Z"
 
 
 class YamlError(Exception):
@@ -52,8 +47,7 @@ class YamlError(Exception):
         self.message, self.at, self.fix = message, at, fix
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """One YAML document: its tree, and the paths that ``!reset`` and ``!override`` name."""
 
     root: Any
@@ -260,6 +254,9 @@ class _Composer:
         if kind == "str":
             return text
         if kind == "binary":
+            import base64
+            import binascii
+
             try:
                 return base64.b64decode(text, validate=False).decode("utf-8", "replace")
             except (binascii.Error, ValueError):
@@ -286,7 +283,7 @@ def resolve_plain(text: str) -> Any:
         return _LITERAL[text]
     if text[0] not in _NUMBER_START:
         return text
-    if len(text) > 7 and text[4] == "-" and (stamp := _TIMESTAMP.match(text)):
+    if len(text) > 7 and text[4] == "-" and (stamp := re.match(_TIMESTAMP, text, re.ASCII)):
         return _timestamp(stamp) or text
     if len(text) > MAX_DIGITS:
         return float(text) if _FLOAT.match(text) else text
