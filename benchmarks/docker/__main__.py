@@ -69,8 +69,8 @@ def _peers(tools: Path, folder: Path) -> list[Peer]:
 
 def measure(peer: Peer, found: Found) -> None:
     print(f"  {peer.name}", flush=True)
-    peer.up("v1")
     try:
+        peer.up("v1")
         with load(URL) as during:
             began = time.monotonic()
             peer.release("v2")

@@ -101,6 +101,8 @@ class Compose(Peer):
             "traefik.enable": "true",
             "traefik.http.routers.api.rule": "PathPrefix(`/`)",
             "traefik.http.services.api.loadbalancer.server.port": "8000",
+            "traefik.http.middlewares.again.retry.attempts": "4",
+            "traefik.http.routers.api.middlewares": "again",
         }
         image = f"{IMAGE}:{version}"
         service = {"image": image, "labels": labels, "restart": "always", "deploy": {"replicas": REPLICAS}}
@@ -151,8 +153,10 @@ class Swarm(Peer):
             "--update-order", "start-first", "--update-parallelism", str(self.parallelism), "--update-monitor", "1s",
             "--label", "traefik.enable=true", "--label", "traefik.http.routers.api.rule=PathPrefix(`/`)",
             "--label", "traefik.http.services.api.loadbalancer.server.port=8000",
-            # Traefik follows replicas only once a second; without Swarm's own address a stopped one gets requests.
-            "--label", "traefik.swarm.lbswarm=true",
+            # Swarm's virtual addresses need IPVS, which not every kernel has; Traefik goes to the replicas itself.
+            "--endpoint-mode", "dnsrr",
+            "--label", "traefik.http.middlewares.again.retry.attempts=4",
+            "--label", "traefik.http.routers.api.middlewares=again",
             f"{IMAGE}:{version}",
         )  # fmt: skip
         wait_for_answers(REPLICAS)

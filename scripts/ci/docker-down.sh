@@ -10,7 +10,7 @@ as_root() {
 }
 
 pid=$(cat "$state/dockerd.pid")
-# With live-restore the containers outlive the daemon, so they are ended first.
+# Containers are ended first: a daemon that is told to end waits for them.
 containers=$(docker ps -q)
 [ -z "$containers" ] || docker kill $containers >/dev/null
 as_root kill "$pid"

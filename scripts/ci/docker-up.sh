@@ -31,7 +31,7 @@ fi
 
 echo "starting dockerd, its log is $state/dockerd.log"
 as_root setsid nohup "$(command -v dockerd || echo /usr/sbin/dockerd)" \
-    --live-restore --pidfile "$state/dockerd.pid" >"$state/dockerd.log" 2>&1 </dev/null &
+    --pidfile "$state/dockerd.pid" >"$state/dockerd.log" 2>&1 </dev/null &
 
 for _ in $(seq 150); do
     if version=$(answers); then
