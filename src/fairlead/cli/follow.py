@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from fairlead.api.client import Client, ConnectionLostError, NotRunningError
@@ -20,6 +21,11 @@ from fairlead.store.base import Event
 _TICK_S = 0.2
 _LOOK_INTERVAL_S = 1.0
 _MOST_LOSSES = 10
+_TAKEN_BACK = {
+    "rolled-back": OperationState.ROLLED_BACK,
+    "failed": OperationState.FAILED,
+    "superseded": OperationState.FAILED,
+}
 _ENDED = (OperationState.SUCCEEDED, OperationState.ROLLED_BACK, OperationState.FAILED)
 
 
@@ -35,15 +41,30 @@ class View(Protocol):
 
 
 class Follower:
-    """Follows one operation; ``after`` is the last event that the view was given."""
+    """Follows one operation; ``after`` is the last event that the view was given.
 
-    def __init__(self, session: Session, operation: Operation, view: View, timeout_s: float | None = None) -> None:
+    ``settle``: follow its release until it is no longer watched. ``watch_left_s``: for how long it still was when
+    following ended; ``was_watched``: whether it was at any time.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        operation: Operation,
+        view: View,
+        timeout_s: float | None = None,
+        *,
+        settle: bool = False,
+    ) -> None:
         self._session = session
         self._operation = operation
         self._view = view
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._timeout_s = timeout_s
         self._held = False
+        self._settle = settle
+        self.watch_left_s = 0.0
+        self.was_watched = False
         self.after = operation.first_event
 
     def to_end(self) -> Operation:
@@ -97,7 +118,25 @@ class Follower:
             self._view.snapshot(status, client.replicas(self._operation.project))
         if self._operation.state is OperationState.PAUSED:
             return not self._is_held(status)
+        if self._operation.state is OperationState.SUCCEEDED and self._operation.release is not None:
+            return self._has_settled(client, self._operation.release)
         return self._operation.state in _ENDED
+
+    def _has_settled(self, client: Client, number: int) -> bool:
+        """Whether there is nothing more to wait for once the release serves; what became of it since then."""
+        release = next((row for row in client.history(self._operation.project) if row.number == number), None)
+        if release is None:
+            return True
+        self.watch_left_s = release.watch_left_s
+        if release.watch_left_s and self._settle and not self.was_watched:
+            self._catch_up(client)
+            self._view.note(f"release {number} serves; watched for {release.watch_left_s:.0f} s more")
+        self.was_watched = self.was_watched or release.watch_left_s > 0
+        if not self._settle or release.state == "succeeded":
+            return not (self._settle and release.watch_left_s)
+        if release.state in _TAKEN_BACK:
+            self._operation = replace(self._operation, state=_TAKEN_BACK[release.state], message=release.message)
+        return release.state != "rolling-back"
 
     def _is_held(self, status: ProjectStatus) -> bool:
         """Whether a person paused it: then it goes on one day, and waiting for it makes sense."""

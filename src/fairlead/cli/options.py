@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import click
@@ -70,11 +70,15 @@ def json_option(function: Function) -> Function:
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """How a verb follows the operation that it asked for. ``timeout_s`` None: to its end."""
+    """How a verb follows the operation that it asked for. ``timeout_s`` None: to its end.
+
+    ``settle``: its end is not that the release serves, but that it is no longer watched.
+    """
 
     as_json: bool
     wait: bool
     timeout_s: float | None
+    settle: bool = False
 
 
 def following_options(function: Function) -> Function:
@@ -97,6 +101,21 @@ def following_options(function: Function) -> Function:
         decorated
     )
     return cast(Function, json_option(decorated))
+
+
+def release_options(function: Function) -> Function:
+    """:func:`following_options` and ``--settle``, for verbs that make a release that is watched afterwards."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, settle: bool, following: Following, **rest: Any) -> Any:
+        if settle and not following.wait:
+            raise click.UsageError("--settle waits and --no-wait does not: give one of them")
+        return function(*args, following=replace(following, settle=settle), **rest)
+
+    option = click.option(
+        "--settle", is_flag=True, help="Return when the release is no longer watched; 5 if it was taken back."
+    )
+    return following_options(cast(Function, option(wrapped)))
 
 
 def seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:

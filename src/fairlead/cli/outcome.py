@@ -50,14 +50,14 @@ def conclude(session: Session, operation: Operation, following: Following) -> in
         if following.as_json:
             print_json(ended)
         raise _failure(ended)
-    _report(ended, following, _success(ended, time.monotonic() - begun))
+    _report(ended, following, _success(ended, time.monotonic() - begun, _remark(follower, following)))
     return follower.after
 
 
 def _followed(session: Session, operation: Operation, following: Following) -> tuple[Follower, Operation | None]:
     """The follower and the operation as it ended; None where Ctrl-C came first."""
     with _view(operation, following) as view:
-        follower = Follower(session, operation, view, following.timeout_s)
+        follower = Follower(session, operation, view, following.timeout_s, settle=following.settle)
         try:
             return follower, follower.to_end()
         except KeyboardInterrupt:
@@ -81,10 +81,19 @@ def _report(operation: Operation, following: Following, text: str) -> None:
         say(text)
 
 
-def _success(operation: Operation, took_s: float) -> str:
+def _remark(follower: Follower, following: Following) -> str:
+    """That the release may still be taken back by itself, or that this is over."""
+    if following.settle:
+        return " and has settled" if follower.was_watched else ""
+    left_s = round(follower.watch_left_s)
+    return f", watched for {left_s} s more" if left_s else ""
+
+
+def _success(operation: Operation, took_s: float, remark: str) -> str:
     text = operation.message or f"{_what(operation)} has ended"
     if not operation.changed:
-        text = "nothing to change"
+        text, remark = "nothing to change", ""
+    text += remark
     sign = paint(symbol("ready"), Tone.GOOD)
     return f"{sign} {operation.project}: {text} {paint(f'({duration(took_s)})', Tone.DIM)}"
 

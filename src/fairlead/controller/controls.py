@@ -150,7 +150,8 @@ class ProjectStatus:
 class ReleaseRow:
     """One release, for `history`, newest first.
 
-    ``state``: running, paused, rolling-back, succeeded, rolled-back, failed, superseded.
+    ``state``: running, paused, rolling-back, succeeded, rolled-back, failed, superseded. ``watch_left_s``: for how
+    long one that has succeeded is still taken back by itself where its replicas crash; 0 where it is not watched.
     """
 
     number: int
@@ -161,6 +162,7 @@ class ReleaseRow:
     started_at_s: float
     ended_at_s: float | None
     current: bool
+    watch_left_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

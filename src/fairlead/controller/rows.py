@@ -164,7 +164,7 @@ def _listening(route: Route) -> str:
     return f"{route.protocol}://{host}:{port}{route.path or ''} -> {route.target}"
 
 
-def release_rows(book: Book) -> tuple[ReleaseRow, ...]:
+def release_rows(book: Book, now_s: float) -> tuple[ReleaseRow, ...]:
     """One row a release, newest first."""
     return tuple(
         ReleaseRow(
@@ -176,6 +176,14 @@ def release_rows(book: Book) -> tuple[ReleaseRow, ...]:
             started_at_s=release.started_at_s,
             ended_at_s=release.ended_at_s,
             current=release.number == book.project.serving,
+            watch_left_s=_watch_left_s(book, release.number, now_s),
         )
         for release in sorted(book.releases.values(), key=lambda r: -r.number)
     )
+
+
+def _watch_left_s(book: Book, number: int, now_s: float) -> float:
+    transaction = book.project.transaction
+    if transaction is None or transaction.release != number or transaction.phase is not _T.SUCCEEDED:
+        return 0.0
+    return max(0.0, transaction.watch_until_s - now_s)

@@ -134,7 +134,7 @@ class Controller:
         return await process_rows(await self.replicas(project), engine)
 
     async def history(self, project: str) -> tuple[ReleaseRow, ...]:
-        return rows.release_rows(self._core.book(project))
+        return rows.release_rows(self._core.book(project), self._clock.now_s())
 
     async def operation(self, project: str, operation_id: str) -> Operation:
         return self._core.operation(project, operation_id)

@@ -62,7 +62,10 @@ def row(number: int, state: str, revision: str = NEW, **changes: Any) -> Replica
 
 @dataclass(frozen=True)
 class Scene:
-    """What is so from now on. ``state`` other than running ends the operation with ``outcome``."""
+    """What is so from now on. ``state`` other than running ends the operation with ``outcome``.
+
+    ``release``: the state of the release that it made, ``watch_left_s``: for how long that is still watched.
+    """
 
     says: str = ""
     severity: str = "info"
@@ -71,6 +74,8 @@ class Scene:
     outcome: str = ""
     phase: str = "rolling"
     paused: bool = False
+    release: str = "succeeded"
+    watch_left_s: float = 0.0
 
 
 SUCCESS = (
@@ -106,6 +111,21 @@ FAILURE = (
     ),
 )
 
+_SERVES = SUCCESS[-1]
+
+# Two scenes of the watch: between a client's two questions a scripted controller may go on by one.
+_WATCHED = (replace(_SERVES, watch_left_s=30.0), replace(_SERVES, says="still watched", watch_left_s=30.0))
+
+SETTLED = (*SUCCESS[:-1], *_WATCHED, replace(_SERVES, says="the watch is over"))
+
+RELAPSED = (
+    *SUCCESS[:-1],
+    *_WATCHED,
+    replace(_SERVES, says="shop.api.3 failed", severity="error", watch_left_s=20.0),
+    replace(_SERVES, says="back to api@11111111", severity="error", release="rolling-back"),
+    replace(_SERVES, says="api@11111111 serves", release="rolled-back"),
+)
+
 ENDLESS = SUCCESS[:2]
 
 CUT = SUCCESS
@@ -134,6 +154,7 @@ class ScriptedControls:
         self._rows: tuple[ReplicaRow, ...] = ()
         self._operation: Operation | None = None
         self._phase = "steady"
+        self._scene = Scene()
         self._paused = False
         self._down = False
         self._played = 0
@@ -250,17 +271,19 @@ class ScriptedControls:
     async def history(self, project: str) -> tuple[ReleaseRow, ...]:
         self._known(project)
         rows = []
-        for number, state in ((2, "succeeded"), (1, "superseded")):
+        self._was_asked("history")
+        for number, state in ((2, self._scene.release), (1, "superseded")):
             rows.append(
                 ReleaseRow(
                     number=number,
                     kind="up",
                     state=state,
                     revisions={"api": NEW if number == 2 else OLD},
-                    message="",
+                    message="" if state in ("succeeded", "superseded") else "2 replicas failed soon after",
                     started_at_s=1_700_000_000.0,
                     ended_at_s=1_700_000_003.0,
                     current=number == 2,
+                    watch_left_s=self._scene.watch_left_s if number == 2 else 0.0,
                 )
             )
         return tuple(rows)
@@ -395,7 +418,7 @@ class ScriptedControls:
         assert self._operation is not None
         async with self._news:
             self._played += 1
-            self._phase, self._paused = scene.phase, scene.paused
+            self._scene, self._phase, self._paused = scene, scene.phase, scene.paused
             if scene.rows is not None:
                 self._rows = scene.rows
             if scene.says:

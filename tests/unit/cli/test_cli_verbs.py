@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import FAILURE, NEW, SUCCESS, Scene, row
+from scripted import FAILURE, NEW, RELAPSED, SETTLED, SUCCESS, Scene, row
 
 from fairlead.cli.main import _HELP
 from fairlead.errors import Problem, SpecError
@@ -64,6 +64,57 @@ def test_up_json_prints_the_operation_of_a_failure_too(invoke: Any, serve: Any) 
     serve(scenes=FAILURE)
     result = invoke("up", "--json")
     assert (result.exit_code, json.loads(result.stdout)["state"]) == (5, "rolled-back")
+
+
+@pytest.mark.parametrize("verb", [["up", "-d"], ["restart"], ["deploy", "api", "--image", "img:2"]])
+def test_a_release_that_is_still_watched_says_so(invoke: Any, serve: Any, verb: list[str]) -> None:
+    serve(scenes=SETTLED[:-1])
+    invoke("up", "-d")
+    result = invoke(*verb)
+    assert result.exit_code == 0
+    assert "release 2 serves, watched for 30 s more (" in result.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("verb", [["up", "-d"], ["restart"], ["deploy", "api", "--image", "img:2"]])
+def test_settle_waits_until_nobody_watches(invoke: Any, serve: Any, verb: list[str]) -> None:
+    serve(scenes=SETTLED, interval_s="project")
+    result = invoke(*(verb if verb[0] == "up" else ["up", "-d"]), "--settle")
+    assert result.exit_code == 0, result.output
+    if verb[0] != "up":
+        result = invoke(*verb, "--settle")
+    lines = result.stdout.splitlines()
+    assert "release 2 serves; watched for 30 s more" in lines
+    assert lines[-2].endswith("the watch is over")
+    assert "release 2 serves and has settled (" in lines[-1]
+
+
+def test_settle_exits_5_with_the_cause_when_the_release_is_taken_back(invoke: Any, serve: Any) -> None:
+    serve(scenes=RELAPSED, interval_s="project")
+    result = invoke("up", "-d", "--settle")
+    assert result.exit_code == 5
+    assert "release 2 was taken back: 2 replicas failed soon after" in result.stderr
+    assert result.stdout.splitlines()[-1].endswith("api@11111111 serves")
+    serve_json = invoke("up", "--json", "--settle")
+    assert (serve_json.exit_code, json.loads(serve_json.stdout)["state"]) == (5, "rolled-back")
+
+
+def test_settle_has_nothing_to_wait_for_where_nothing_is_watched(invoke: Any, serve: Any) -> None:
+    serve()
+    result = invoke("up", "-d", "--settle")
+    assert result.exit_code == 0
+    assert "release 2 serves (" in result.stdout.splitlines()[-1]
+    assert "watched" not in result.stdout
+
+
+def test_settle_stops_waiting_after_its_timeout(invoke: Any, serve: Any) -> None:
+    serve(scenes=SETTLED[:-1])
+    result = invoke("up", "-d", "--settle", "--timeout", "1")
+    assert result.exit_code == 11
+
+
+def test_settle_and_no_wait_exclude_each_other(invoke: Any, serve: Any) -> None:
+    serve()
+    assert invoke("up", "--settle", "--no-wait").exit_code == 2
 
 
 def test_up_passes_its_options_on(invoke: Any, serve: Any) -> None:

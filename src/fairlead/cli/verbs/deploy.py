@@ -10,7 +10,7 @@ from fairlead.cli.options import (
     Following,
     assignments,
     complete_services,
-    following_options,
+    release_options,
     selection_options,
 )
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     help="A variable to set on top of the file's; may be given several times.",
 )
 @selection_options
-@following_options
+@release_options
 def command(
     service: str,
     image: str | None,

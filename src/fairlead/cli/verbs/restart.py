@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fairlead.cli.options import Following, complete_services, following_options, selection_options
+from fairlead.cli.options import Following, complete_services, release_options, selection_options
 
 if TYPE_CHECKING:
     from fairlead.cli.selection import Selection
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Replace the replicas of services by new ones")
 @click.argument("services", nargs=-1, metavar="[SERVICE]...", shell_complete=complete_services)
 @selection_options
-@following_options
+@release_options
 def command(services: tuple[str, ...], selection: Selection, following: Following) -> None:
     """Replace the replicas of each SERVICE, or of all, by new ones of the same revision.
 

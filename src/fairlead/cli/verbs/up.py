@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fairlead.cli.options import Following, assignments, counts, following_options
+from fairlead.cli.options import Following, assignments, counts, release_options
 from fairlead.cli.project_options import project_options
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @click.option("--force-recreate", is_flag=True, help="Replace every replica, even where nothing changed.")
 @click.option("--strict", is_flag=True, help="Refuse a file of which the engine would ignore anything.")
-@following_options
+@release_options
 def command(
     detach: bool,
     engine: str | None,
