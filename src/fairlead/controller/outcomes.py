@@ -38,7 +38,16 @@ def mirror_release(book: Book, now_s: float) -> Book:
         return book
     ended = now_s if transaction.phase in _ENDS else None
     record = changed(release, state=str(transaction.phase), message=message, ended_at_s=ended)
-    return replace(book, releases={**book.releases, record.number: record})
+    book = replace(book, releases={**book.releases, record.number: record})
+    if transaction.phase is _T.ROLLED_BACK and book.project.serving == record.number:
+        book = replace(book, project=changed(book.project, serving=_served_before(book, record.number)))
+    return book
+
+
+def _served_before(book: Book, number: int) -> int:
+    """The release that serves again now that ``number``, which had served, was taken back; 0 for none."""
+    good = (n for n, release in book.releases.items() if n < number and release.state == _T.SUCCEEDED)
+    return max(good, default=0)
 
 
 def supersede_operations(book: Book, newer: Operation, now_s: float) -> Book:
