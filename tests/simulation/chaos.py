@@ -83,6 +83,12 @@ class Chaos:
         if for_s > BELIEVED_GONE_AFTER_S:
             real.doomed = True
         world.at(for_s + 0.001, self._sim.news)
+        world.at(for_s + 5.0, lambda: self._forgive(real))
+
+    def _forgive(self, real: Real) -> None:
+        """It was hidden for long, and the controller has kept it all the same: it counts again."""
+        if not real.hung and self._sim.safety.is_ready(real):
+            real.doomed = False
 
     def _daemon_restart(self) -> None:
         sim = self._sim

@@ -44,7 +44,7 @@ class SimController:
         """There is a reason to look."""
         if self.alive and not self._looking:
             self._looking = True
-            self._sim.world.at(self._sim.world.between(0.0005, 0.005), self._look)
+            self._sim.world.at(self._sim.world.between(0.001, 0.012), self._look)
 
     def prepare(self, project: str, operation_id: str, file: int) -> None:
         """Begin the release of an operation that is open, once everything it needs is there."""

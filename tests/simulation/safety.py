@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from fairlead.observed import Health, Observation
 from fairlead.rollout import commands
-from fairlead.rollout.progress import is_lingering
 from fairlead.rollout.state import ServiceState
 from fairlead.rollout.states import ACTIVE, LIVE, InstancePhase, RolloutPhase
 from fairlead.spec.model import FailureAction, Order
@@ -58,6 +57,7 @@ class Safety:
         self._states: dict[str, ServiceState] = {}
         self._releases: dict[int, str] = {}
         self._events = 0
+        self._seen: object = None
 
     def bar(self, service: str) -> Bar:
         found = self._bars.get(service)
@@ -69,6 +69,11 @@ class Safety:
         """Whether the operator wants ``service`` to serve at all."""
         bar = self._bars.get(service)
         return bar is not None and bar.low > 0 and bar.floor > 0
+
+    def is_ready(self, real: Real) -> bool:
+        """Whether the controller takes ``real`` for one that serves."""
+        state = self._states.get(real.service)
+        return state is not None and any(i.id == real.id and i.phase is InstancePhase.READY for i in state.instances)
 
     # What the injector does
 
@@ -171,6 +176,10 @@ class Safety:
         book = controller.core.books.get("shop")
         if book is None:
             return
+        self._no_alarm()
+        if book is self._seen:
+            return
+        self._seen = book
         for number, release in book.releases.items():
             before = self._releases.get(number)
             if before in _ENDED and release.state != before:
@@ -183,7 +192,6 @@ class Safety:
         for name in {*self._states, *services}:
             self._measure(name, services.get(name), controller)
         self._states = dict(services)
-        self._no_alarm()
 
     def _no_alarm(self) -> None:
         newest = self._sim.store._last_event
@@ -201,10 +209,13 @@ class Safety:
     def _count_rollouts(self, services: object) -> None:
         assert isinstance(services, dict) or services is not None
         for name, state in services.items():  # type: ignore[attr-defined]
-            before = self._states.get(name)
-            if state.rollout is None or state.rollout.phase in ACTIVE:
+            now = state.rollout
+            known = self._states.get(name)
+            before = known.rollout if known is not None else None
+            if now is None or now is before:
                 continue
-            if before is not None and before.rollout is not None and before.rollout.phase in ACTIVE:
+            turned = before is not None and now.phase is RolloutPhase.ROLLING_BACK is not before.phase
+            if before is None or before.release != now.release or turned:
                 self._sim.rollouts += 1
 
     def _measure(self, name: str, state: ServiceState | None, controller: SimController) -> None:
@@ -225,7 +236,13 @@ class Safety:
         bar.high = max(bar.high, wanted, rollout.origin.replicas if rollout and rollout.origin else 0)
         if active or bar.slack or bar.surge:
             self._allow(bar, state, controller, wanted)
-        if live > bar.high + bar.surge:
+        # Taking back what still runs makes nothing new; whoever starts one more has to stay below the bound.
+        before = self._states.get(name)
+        known = {instance.id for instance in before.instances} if before is not None else set()
+        starts = any(
+            instance.phase is InstancePhase.CREATING and instance.id not in known for instance in state.instances
+        )
+        if starts and live > bar.high + bar.surge:
             raise Violation("surge", f"{name}: {live} live replicas, {bar.high} wanted and {bar.surge} more allowed")
 
     def _excess(self, state: ServiceState, controller: SimController) -> int:
@@ -287,6 +304,3 @@ class Safety:
             else:
                 count += real.id in ready
         return count
-
-
-__all__ = ["Bar", "RolloutPhase", "Safety", "is_lingering"]

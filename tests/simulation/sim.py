@@ -37,6 +37,7 @@ class Result:
     events: int
     sent: int
     failed: int
+    cpu_s: float = 0.0
     trace: tuple[str, ...] = field(default=())
 
 

@@ -81,24 +81,37 @@ class Book:
         return replace(self, operations=operations)
 
 
-def documents(book: Book) -> dict[Key, Any]:
-    """Every document of ``book`` as its value, by key; not encoded, so that unchanged ones compare by identity."""
+def documents(book: Book, other: Book | None = None) -> dict[Key, Any]:
+    """Every document of ``book`` as its value, by key; not encoded, so that unchanged ones compare by identity.
+
+    Without those that ``other`` holds as the same object, whole kinds at a time.
+    """
     name = book.name
-    found: dict[Key, Any] = {("operation", name, key): value for key, value in book.operations.items()}
-    found |= {("request", name, key): value for key, value in book.requests.items()}
-    if book.gone:
-        return found
-    found[("project", name)] = book.project
-    found |= {("service", name, key): value for key, value in book.services.items()}
-    found |= {("definition", name, key): value for key, value in book.stored.items()}
-    found |= {("release", name, f"{key:06d}"): value for key, value in book.releases.items()}
+    if other is not None and other.gone != book.gone:
+        other = None
+    kinds: list[tuple[str, Mapping[Any, Any], Mapping[Any, Any] | None]] = [
+        ("operation", book.operations, other.operations if other else None),
+        ("request", book.requests, other.requests if other else None),
+    ]
+    if not book.gone:
+        kinds += [
+            ("service", book.services, other.services if other else None),
+            ("definition", book.stored, other.stored if other else None),
+            ("release", book.releases, other.releases if other else None),
+        ]
+    found: dict[Key, Any] = {}
+    for kind, values, same in kinds:
+        if values is not same:
+            found |= {(kind, name, f"{k:06d}" if kind == "release" else k): value for k, value in values.items()}
+    if not book.gone and (other is None or other.project is not book.project):
+        found["project", name] = book.project
     return found
 
 
 def changes(before: Book | None, after: Book) -> tuple[dict[Key, Document], list[Key]]:
     """What to put and what to delete so that the store says ``after`` where it said ``before``."""
-    old = documents(before) if before is not None else {}
-    new = documents(after)
+    old = documents(before, after) if before is not None else {}
+    new = documents(after, before)
     put = {
         key: encode(new[key]) for key in new if key not in old or (old[key] is not new[key] and old[key] != new[key])
     }

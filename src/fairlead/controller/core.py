@@ -203,7 +203,9 @@ class Core:
         result = release.step_project(
             book.project, book.services, observation, book.definitions, now_s, unchanging=unchanging
         )
-        after = replace(book, project=result.project, services=result.services)
+        after = book
+        if result.project is not book.project or result.services is not book.services:
+            after = replace(book, project=result.project, services=result.services)
         after = outcomes.mirror_release(after, now_s)
         if result.gone:
             after = Book(project=after.project, operations=after.operations, requests=after.requests, gone=True)

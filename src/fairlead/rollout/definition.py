@@ -25,11 +25,12 @@ _HTTP_PROTOCOLS = frozenset({"http", "https", "h2c", "http2", "grpc", "ws", "wss
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
-    """``routes`` are templates without endpoints, sorted by key."""
+    """``routes`` are templates without endpoints, sorted by key; ``by_key`` the same, by key."""
 
     revision: Revision
     policy: ServicePolicy
     routes: tuple[Route, ...]
+    by_key: dict[str, Route]
 
 
 def definition_of(project: str, revision: Revision, *, cores: int, job: bool = False) -> Definition:
@@ -38,7 +39,8 @@ def definition_of(project: str, revision: Revision, *, cores: int, job: bool = F
     policy = policy_of(service, cores=cores, job=job)
     routes = (_route(project, service, port, policy) for port in service.ports)
     known = {route.key: route for route in routes if route is not None}
-    return Definition(revision=revision, policy=policy, routes=tuple(known[key] for key in sorted(known)))
+    by_key = {key: known[key] for key in sorted(known)}
+    return Definition(revision=revision, policy=policy, routes=tuple(by_key.values()), by_key=by_key)
 
 
 def protocol_of(service: Service, port: Port) -> RouteProtocol:

@@ -7,30 +7,32 @@ with a digest of what was last applied, since no proxy reports it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields
 from hashlib import sha256
 
 import msgspec
 
 from fairlead.routing import EndpointState, Route, RouteStatus
 
+_SETTINGS = tuple(field.name for field in fields(Route) if field.name != "endpoints")
+
 
 def settings_digest(routes: Sequence[Route]) -> str:
     """A digest of everything about ``routes`` but their endpoints."""
-    bare = [replace(route, endpoints=()) for route in routes]
-    return sha256(msgspec.json.encode(bare)).hexdigest()[:16]
+    settings = [[getattr(route, name) for name in _SETTINGS] for route in routes]
+    return sha256(msgspec.json.encode(settings)).hexdigest()[:16]
 
 
 def difference(routes: Sequence[Route], statuses: Mapping[str, RouteStatus], applied: str) -> str:
     """Empty when the proxy serves ``routes``, else the first difference in words."""
-    wanted = {route.key for route in routes}
-    extra = sorted(set(statuses) - wanted)
+    wanted = {route.key: route for route in routes}
+    extra = statuses.keys() - wanted.keys()
     if extra:
-        return f"route {extra[0]} is not wanted any more"
-    for route in routes:
-        why = _route_difference(route, statuses.get(route.key))
+        return f"route {min(extra)} is not wanted any more"
+    for key, route in wanted.items():
+        why = _route_difference(route, statuses.get(key))
         if why:
-            return f"route {route.key}: {why}"
+            return f"route {key}: {why}"
     if routes and settings_digest(routes) != applied:
         return "the routes' settings changed"
     return ""

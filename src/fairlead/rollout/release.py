@@ -38,10 +38,11 @@ Services = dict[str, ServiceState]
 
 
 class ProjectStep(msgspec.Struct, frozen=True, kw_only=True):
-    """What follows for a project. ``gone``: nothing of it is left, it may be forgotten."""
+    """What follows for a project. ``services`` is the same mapping as before where nothing changed. ``gone``: nothing
+    of the project is left, it may be forgotten."""
 
     project: ProjectState
-    services: Services
+    services: Mapping[str, ServiceState]
     commands: tuple[Command, ...] = ()
     notes: tuple[Note, ...] = ()
     gone: bool = False
@@ -87,6 +88,7 @@ def step_project(
     if project.leaving:
         after = _leave(after, definitions)
     after = {name: state for name, state in after.items() if not _is_withdrawn(state)}
+    same = len(after) == len(services) and all(services.get(name) is state for name, state in after.items())
     routes = tuple(route for name in sorted(after) for route in routes_of(after[name], definitions, observation.routes))
     why = difference(routes, observation.routes, project.applied_routes) if observation.routes_known else ""
     if observation.routes_known and not why and not unchanging:
@@ -94,7 +96,8 @@ def step_project(
     if why:
         commands.insert(0, ApplyRoutes(routes=routes, cause=why))
     gone = not after and not why and observation.routes_known and (project.leaving or _never_served(project))
-    return ProjectStep(project=project, services=after, commands=tuple(commands), notes=tuple(notes), gone=gone)
+    found: Mapping[str, ServiceState] = services if same else after
+    return ProjectStep(project=project, services=found, commands=tuple(commands), notes=tuple(notes), gone=gone)
 
 
 def _never_served(project: ProjectState) -> bool:

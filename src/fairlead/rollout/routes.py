@@ -29,12 +29,12 @@ def templates(
     found: dict[str, Route] = {}
     for definition_id in _definition_ids(state):
         definition = definitions.get(definition_id)
-        for route in definition.routes if definition else ():
-            found.setdefault(route.key, route)
+        if definition is not None:
+            found = definition.by_key | found
     prefix = f"{state.project}/{state.service}/"
     left = [key for key in listening if key not in found and key.startswith(prefix)]
     if left and any(_is_pooled(instance) for instance in state.others()):
-        known = {route.key: route for d in definitions.values() for route in d.routes if route.key in left}
+        known = {key: route for d in definitions.values() for key, route in d.by_key.items() if key in left}
         found |= {key: known[key] for key in sorted(known)}
     return found
 
@@ -44,7 +44,7 @@ def routes_of(
 ) -> tuple[Route, ...]:
     """The service's routes with their pools, sorted by key."""
     found = templates(state, definitions, listening)
-    return tuple(_fill(found[key], state, definitions) for key in sorted(found))
+    return tuple(_fill(key, found[key], state, definitions) for key in sorted(found))
 
 
 def is_proxied(state: ServiceState, definitions: Mapping[str, Definition]) -> bool:
@@ -69,27 +69,21 @@ def _is_pooled(instance: Instance) -> bool:
     return instance.served and instance.phase in _IN_PROXY
 
 
-def _fill(route: Route, state: ServiceState, definitions: Mapping[str, Definition]) -> Route:
-    endpoints = (_endpoint(route, instance, definitions) for instance in state.instances)
+def _fill(key: str, route: Route, state: ServiceState, definitions: Mapping[str, Definition]) -> Route:
+    endpoints = (_endpoint(key, route, instance, definitions) for instance in state.instances)
     pool = tuple(sorted((e for e in endpoints if e is not None), key=lambda endpoint: endpoint.replica_id))
     hold_timeout_s = 0.0 if state.leaving else route.hold_timeout_s
     return replace(route, endpoints=pool, hold_timeout_s=hold_timeout_s)
 
 
-def _endpoint(route: Route, instance: Instance, definitions: Mapping[str, Definition]) -> Endpoint | None:
+def _endpoint(key: str, route: Route, instance: Instance, definitions: Mapping[str, Definition]) -> Endpoint | None:
     if instance.phase not in _IN_PROXY or not (instance.served or instance.phase is _P.READY):
         return None
-    address = instance.addresses.get(_target(route, instance, definitions))
+    definition = definitions.get(instance.revision_id)
+    # The container port behind the route in the revision that this replica runs.
+    own = definition.by_key.get(key, route) if definition is not None else route
+    address = instance.addresses.get(own.target)
     if address is None:
         return None
     state = EndpointState.READY if instance.phase is _P.READY else EndpointState.DRAIN
     return Endpoint(replica_id=instance.id, address=address, state=state)
-
-
-def _target(route: Route, instance: Instance, definitions: Mapping[str, Definition]) -> int:
-    """The container port behind ``route`` in the revision that ``instance`` runs."""
-    definition = definitions.get(instance.revision_id)
-    for own in definition.routes if definition else ():
-        if own.key == route.key:
-            return own.target
-    return route.target
