@@ -50,6 +50,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         (
             ("plan", "Show what `up` would do, and what the engine makes of the file"),
             ("config", "Print the project as Fairlead reads it"),
+            ("doctor", "Look for what would keep it from working"),
         ),
     ),
     (
