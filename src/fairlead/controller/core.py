@@ -24,6 +24,7 @@ from fairlead.plan.operations import Plan
 from fairlead.plan.planner import Wanted
 from fairlead.rollout import commands, release
 from fairlead.rollout.commands import ApplyRoutes, Command
+from fairlead.rollout.invariants import check
 from fairlead.rollout.machine import Settled, step
 from fairlead.rollout.notes import Note
 from fairlead.rollout.pools import difference, settings_digest
@@ -206,6 +207,11 @@ class Core:
         after = book
         if result.project is not book.project or result.services is not book.services:
             after = replace(book, project=result.project, services=result.services)
+        alarms = (
+            check((book.project, book.services), (result.project, result.services), observation, book.definitions)
+            if after is not book
+            else ()
+        )
         after = outcomes.mirror_release(after, now_s)
         if result.gone:
             after = Book(project=after.project, operations=after.operations, requests=after.requests, gone=True)
@@ -216,7 +222,8 @@ class Core:
             c for c in result.commands if self._is_due(book.name, c, now_s) and not self._was_just_told(book, c, now_s)
         ]
         self._restless.discard(book.name)
-        return self._commit(after, now_s, orders=wanted, notes=result.notes)
+        broken = (Note(kind="invariant-violated", message=text, service="", level="error") for text in alarms)
+        return self._commit(after, now_s, orders=wanted, notes=(*result.notes, *broken))
 
     def settle(self, project: str, intent: int, command: Command, error: FairleadError | None, now_s: float) -> None:
         """A command was carried out, or failed."""
