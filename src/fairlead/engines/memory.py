@@ -128,6 +128,10 @@ class MemoryEngine(Engine):
     async def projects(self) -> tuple[str, ...]:
         return tuple(sorted({replica.spec.project for replica in self._replicas.values()}))
 
+    async def recall(self, project: str) -> tuple[ReplicaSpec, ...]:
+        found = [replica.spec for replica in self._replicas.values() if replica.spec.project == project]
+        return tuple(sorted(found, key=lambda spec: spec.id))
+
     async def start(self, replica: ReplicaSpec) -> None:
         async with self._starting.setdefault(replica.id, asyncio.Lock()):
             if replica.id in self._replicas:

@@ -51,6 +51,15 @@ async def test_a_started_replica_is_observed_with_its_identity(engine: Engine, h
     assert seen.exit is None
 
 
+async def test_replicas_are_recalled_as_they_were_started(engine: Engine, harness: EngineHarness) -> None:
+    specs = tuple(harness.replica(number) for number in (1, 2))
+    for spec in (*specs, harness.replica(1, project="zebra")):
+        await engine.start(spec)
+    later = await harness.open()
+    assert await later.recall(harness.project) == (specs if harness.carries_specs else ())
+    assert await later.recall("nothing") == ()
+
+
 async def test_starting_twice_is_starting_once(engine: Engine, harness: EngineHarness) -> None:
     spec = harness.replica(1)
     await engine.start(spec)

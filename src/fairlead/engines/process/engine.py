@@ -89,6 +89,9 @@ class ProcessEngine(Engine):
 
         return await asyncio.to_thread(scan)
 
+    async def recall(self, project: str) -> tuple[ReplicaSpec, ...]:
+        return tuple(replica.directory.spec for replica in await self._replicas.of(project))
+
     async def _observe_one(self, replica: Replica) -> ObservedReplica | None:
         try:
             return _observed(replica.directory, await self._replicas.refresh(replica))
