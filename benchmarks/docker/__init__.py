@@ -1,1 +1,1 @@
-"""Fairlead beside its peers on one Docker daemon: the same application, the same load, one run. `python -m benchmarks.docker`."""
+"""Fairlead beside its peers on one Docker daemon: one application, one load, one run. `python -m benchmarks.docker`."""

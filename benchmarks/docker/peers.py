@@ -50,6 +50,19 @@ def ids(*filters: str) -> list[str]:
     return sh("docker", "ps", "-q", "--no-trunc", *(arg for each in filters for arg in ("--filter", each))).split()
 
 
+def _until_done(*argv: str, deadline_s: float = 30.0) -> None:
+    """Again until it succeeds: a swarm that has just been left and made anew refuses for a moment."""
+    deadline = time.monotonic() + deadline_s
+    while True:
+        try:
+            sh(*argv)
+            return
+        except RuntimeError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
 def wait_for_answers(count: int, deadline_s: float = 60.0) -> None:
     """Until ``count`` different replicas have answered."""
     seen: set[str] = set()
@@ -58,7 +71,7 @@ def wait_for_answers(count: int, deadline_s: float = 60.0) -> None:
         if time.monotonic() > deadline:
             raise RuntimeError(f"only {len(seen)} of {count} replicas answer")
         try:
-            with urllib.request.urlopen(f"{URL}/", timeout=5) as answer:  # noqa: S310
+            with urllib.request.urlopen(f"{URL}/", timeout=5) as answer:
                 seen.add(json.load(answer)["replica"])
         except (OSError, ValueError):
             time.sleep(0.05)
@@ -140,13 +153,15 @@ class Swarm(Peer):
 
     def up(self, version: str) -> None:
         sh("docker", "swarm", "init", "--advertise-addr", "127.0.0.1")
-        sh("docker", "network", "create", "--driver", "overlay", "bench")
+        _until_done("docker", "network", "create", "--driver", "overlay", "bench")
         sh(
-            "docker", "service", "create", "--name", "traefik", "--network", "bench", "--constraint", "node.role==manager",
+            "docker", "service", "create", "--name", "traefik", "--network", "bench",
+            "--constraint", "node.role==manager",
             "--publish", f"mode=host,published={PORT},target=80",
             "--mount", "type=bind,source=/var/run/docker.sock,target=/var/run/docker.sock",
             "fairlead-bench/traefik", "--entrypoints.web.address=:80", "--providers.swarm.exposedbydefault=false",
-            "--providers.swarm.endpoint=unix:///var/run/docker.sock", "--providers.swarm.refreshSeconds=1", "--log.level=ERROR",
+            "--providers.swarm.endpoint=unix:///var/run/docker.sock", "--providers.swarm.refreshSeconds=1",
+            "--log.level=ERROR",
         )  # fmt: skip
         sh(
             "docker", "service", "create", "--name", "api", "--network", "bench", "--replicas", str(REPLICAS),

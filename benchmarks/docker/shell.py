@@ -47,7 +47,7 @@ def load(url: str) -> Iterator[Load]:
     """Constant load around a block: kept connections, new ones and POSTs, every answer checked."""
     found = Load()
     process = subprocess.Popen(
-        [sys.executable, "-m", "fairlead.load", url, "--rate", str(RATE), "--mix", "0.7,0.2,0.1,0", "--progress", "0.2"],
+        [sys.executable, "-m", "fairlead.load", url, f"--rate={RATE}", "--mix=0.7,0.2,0.1,0", "--progress=0.2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -105,9 +105,10 @@ async def test_an_interrupted_start_is_made_again(world: World) -> None:
 
 
 async def test_strangers_are_never_touched(world: World) -> None:
-    """Containers of the same project, name and labels of Compose, and of another Fairlead home."""
+    """A one-off container of Compose with the same project, service and name, and one of another Fairlead home."""
     client, spec = world.engine.client, world.replica(world.project(SLEEPER), "app")
     labels = {"com.docker.compose.project": world.name, "com.docker.compose.service": "app"}
+    labels["com.docker.compose.oneoff"] = "True"
     other_home = {
         "fairlead.replica": spec.id,
         "fairlead.project": world.name,

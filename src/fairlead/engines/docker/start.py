@@ -11,8 +11,9 @@ from typing import Any
 
 from fairlead.docker_api import images
 from fairlead.docker_api.client import ApiError, Client
+from fairlead.docker_api.handover import Handover
 from fairlead.engines.docker.attachments import MANY_NETWORKS_API, Attachment, attachments_of
-from fairlead.engines.docker.body import body_of, container_name
+from fairlead.engines.docker.body import body_of, container_name, ports_of
 from fairlead.engines.docker.containers import all_of, container_of
 from fairlead.engines.docker.files import InjectedFile, archive_of, folders_of, injected_files
 from fairlead.engines.docker.labels import SERVICE
@@ -21,6 +22,7 @@ from fairlead.engines.docker.output import run_in
 from fairlead.engines.docker.resources import ProjectResources
 from fairlead.errors import EngineError, StartFailedError
 from fairlead.observed import ReplicaSpec
+from fairlead.rollout.volumes import is_exclusive
 
 CREATE_TIMEOUT_S = 120.0
 START_TIMEOUT_S = 120.0
@@ -38,6 +40,7 @@ class Starter:
         self._scope = scope
         self._resources = resources
         self._environ = environ
+        self._handover = Handover(client)
 
     async def start(self, replica: ReplicaSpec) -> None:
         existing = await container_of(self._client, self._scope, replica.id)
@@ -52,12 +55,19 @@ class Starter:
             await self._start_new(replica, files)
 
     async def _start_new(self, replica: ReplicaSpec, files: tuple[InjectedFile, ...]) -> None:
+        service = replica.revision.service
         await self._ensure_resources(replica)
+        if is_exclusive(service):
+            # Compose may still run this very database on the same volume.
+            await self._handover.stop_service(replica.project, service.name)
         container_id = await self._create(replica, files)
         try:
             await self._attach(container_id, replica)
             await self._fill(container_id, replica, files)
             await self._run(container_id, replica)
+            if not ports_of(service):
+                # Nothing is routed to it, so the router will not tell that its predecessor may go.
+                await self._handover.stop_service(replica.project, service.name)
         except BaseException as error:
             await self._discard(container_id)
             if isinstance(error, ApiError):

@@ -15,16 +15,18 @@ from typing import Any
 
 from fairlead.docker_api.client import Client
 from fairlead.docker_api.endpoint import endpoint_of
+from fairlead.docker_api.handover import Handover
 from fairlead.docker_api.scope import scope_of
+from fairlead.errors import PortTakenError
 from fairlead.routers.base import Router, RouterCapabilities, TrafficSample
-from fairlead.routers.haproxy.container import ContainerLauncher
+from fairlead.routers.haproxy.container import ContainerLauncher, in_our_words
 from fairlead.routers.haproxy.files import files_under
 from fairlead.routers.haproxy.inside import InsideLauncher, InsideRouter
 from fairlead.routers.haproxy.launch import Launcher
 from fairlead.routers.haproxy.names import quoted, unquoted
 from fairlead.routers.haproxy.router import HAProxyRouter
 from fairlead.routers.haproxy.words import Words
-from fairlead.routing import Route, RouteStatus
+from fairlead.routing import EndpointState, Route, RouteStatus
 
 HOME_FOLDER = "docker"
 NAMES_FOLDER = "names"
@@ -54,6 +56,8 @@ class DockerRouter(Router):
         self._edge = self._make_edge()
         self._inside = {place: self._make_inside(place) for place in self._places()}
         self._changed = asyncio.Event()
+        self._handover = Handover(self._client)
+        self._taken_over: set[Place] = set()
 
     @property
     def launcher(self) -> Launcher:
@@ -66,16 +70,44 @@ class DockerRouter(Router):
 
     async def apply(self, project: str, routes: Sequence[Route]) -> None:
         inside = _by_place(routes)
+        self._taken_over &= {_place(route) for route in routes} | {
+            each for each in self._taken_over if each[0] != project
+        }
         for place in inside:
             if place not in self._inside:
                 self._inside[place] = self._make_inside(place)
                 self._changed.set()
         gone = [place for place in self._inside if place[0] == project and place not in inside]
         await _all(
-            self._edge.apply(project, [route for route in routes if not route.inside]),
+            self._apply_outside(project, [route for route in routes if not route.inside]),
             *(self._inside[place].apply(project, wanted) for place, wanted in inside.items()),
             *(self._end(place) for place in gone),
         )
+
+        await self._take_over(routes)
+
+    async def _apply_outside(self, project: str, routes: Sequence[Route]) -> None:
+        """A port that Compose holds for this very project is handed over; one of anybody else stays taken."""
+        try:
+            await self._edge.apply(project, routes)
+        except PortTakenError:
+            async with in_our_words():
+                if not await self._handover.free_ports(project, {route.listen.port for route in routes}):
+                    raise
+            await self._edge.apply(project, routes)
+
+    async def _take_over(self, routes: Sequence[Route]) -> None:
+        """Where ours are ready, what Compose still runs for the same service is in the way of its name."""
+        ready = {
+            _place(route)
+            for route in routes
+            if any(endpoint.state is EndpointState.READY for endpoint in route.endpoints)
+        }
+        for place in sorted(ready - self._taken_over):
+            async with in_our_words():
+                if stopped := await self._handover.stop_service(*place):
+                    self._words.tell(f"{stopped} containers of Compose made room for {place[1]}")
+            self._taken_over.add(place)
 
     async def observe(self, project: str) -> Mapping[str, RouteStatus]:
         found = await asyncio.gather(*(router.observe(project) for router in self._of(project)))
