@@ -95,6 +95,49 @@ def test_any_text_of_yaml_characters(text: str) -> None:
     load_text(f"services:\n  a:\n    image: x\n{text}")
 
 
+SAMPLE = """\
+x-common: &common {restart: always, logging: {driver: json-file}}
+services:
+  api:
+    <<: *common
+    build: {context: ./app, args: [A=1, B]}
+    command: ["run", "--port", "$PORT", "${X:-d}"]
+    ports: ["8080:80", "9000-9002:9000-9002/udp", {target: 1, published: "2"}]
+    environment: {A: 1, B: "${X?}", C: 0755, D: yes}
+    volumes: [n:/data, ./x:/y:ro, {type: tmpfs, target: /t, tmpfs: {size: 64m}}]
+    healthcheck: {test: curl x, interval: 1m30s, retries: 3}
+    deploy: {replicas: 2, resources: {limits: {cpus: "0.5", memory: 64M}}, update_config: {order: start-first}}
+    depends_on: {db: {condition: service_healthy}}
+    networks: {front: {aliases: [w]}, default: }
+    ulimits: {nofile: {soft: 1, hard: 2}}
+    x-fairlead: {probes: {readiness: {http: /h, interval: 1s}}, rollout: {strategy: canary, steps: [5%]}}
+  db: {extends: {service: base}, secrets: [s], profiles: []}
+  base: {image: "db:${TAG-1}", stop_grace_period: 10s}
+networks: {front: {ipam: {config: [{subnet: 10.0.0.0/8}]}}}
+volumes: {n: {driver: local, driver_opts: {o: bind, device: ./d}}}
+secrets: {s: {environment: X}}
+"""
+
+
+def test_the_sample_is_right() -> None:
+    assert load_text(SAMPLE)
+
+
+@settings(SETTINGS, max_examples=300)
+@given(st.data())
+def test_the_sample_with_a_few_bytes_changed(data: st.DataObject) -> None:
+    text = bytearray(SAMPLE.encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at, length = data.draw(st.integers(0, len(text))), data.draw(st.integers(0, 6))
+        piece = data.draw(
+            st.one_of(
+                st.sampled_from([b"", b"\n", b": ", b"- ", b"*common", b"${", b"]", b"\t"]), st.binary(max_size=3)
+            )
+        )
+        text[at : at + length] = piece
+    load_text(bytes(text))
+
+
 @SETTINGS
 @given(ANYTHING)
 def test_any_tree(value: Any) -> None:
