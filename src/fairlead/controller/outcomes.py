@@ -12,7 +12,7 @@ from msgspec.structs import replace as changed
 from fairlead.controller.book import Book
 from fairlead.controller.controls import Operation, OperationKind, OperationState
 from fairlead.observed import Observation
-from fairlead.rollout.release import is_converged
+from fairlead.rollout.release import is_converged, tolerated_slots
 from fairlead.rollout.state import TransactionPhase
 
 SCALE_DEADLINE_S = 600.0
@@ -33,7 +33,9 @@ def mirror_release(book: Book, now_s: float) -> Book:
     release = book.releases.get(transaction.release) if transaction else None
     if transaction is None or release is None:
         return book
-    message = transaction.message or release.message
+    # Why it was paused is no news of a release that goes on.
+    resumed = release.state == _T.PAUSED and transaction.phase is not _T.PAUSED
+    message = transaction.message or ("" if resumed else release.message)
     if release.state == transaction.phase and release.message == message:
         return book
     ended = now_s if transaction.phase in _ENDS else None
@@ -101,11 +103,22 @@ def _judge_release(
     if ended is OperationState.ROLLED_BACK and operation.kind is OperationKind.ROLLBACK:
         aborted = transaction.kind != "rollback"
         return (OperationState.SUCCEEDED if aborted else ended), transaction.message
-    if ended is OperationState.SUCCEEDED and not is_converged(
-        book.project, book.services, observation, book.definitions, now_s
-    ):
-        return _still_converging(book, operation, now_s)
-    return ended, transaction.message or f"release {transaction.release} serves"
+    if ended is OperationState.SUCCEEDED:
+        if not is_converged(book.project, book.services, observation, book.definitions, now_s, forgiving=True):
+            return _still_converging(book, operation, now_s)
+        return ended, f"release {transaction.release} serves{_tolerated(book)}"
+    return ended, transaction.message
+
+
+def _tolerated(book: Book) -> str:
+    """What the release went on in spite of, as its file says."""
+    found = []
+    for name, state in sorted(book.services.items()):
+        slots = tolerated_slots(state)
+        if slots and state.target is not None and state.rollout is not None:
+            count = f"{len(slots)} of {state.target.replicas} replicas failed"
+            found.append(f"; {name}: {count}, which its update_config tolerates: {state.rollout.message}")
+    return "".join(found)
 
 
 def _still_converging(book: Book, operation: Operation, now_s: float) -> tuple[OperationState, str]:

@@ -17,6 +17,7 @@ from fairlead.rollout.definition import Definition
 from fairlead.rollout.dependencies import dependents_gone, may_begin, pending_deadline_s
 from fairlead.rollout.machine import Observed, step
 from fairlead.rollout.notes import Note
+from fairlead.rollout.policy import UpdatePolicy
 from fairlead.rollout.pools import difference
 from fairlead.rollout.progress import is_lingering
 from fairlead.rollout.routes import is_proxied, routes_of, templates
@@ -30,8 +31,10 @@ from fairlead.rollout.state import (
 )
 from fairlead.rollout.states import ACTIVE, LIVE, InstancePhase, RolloutPhase, move_rollout
 from fairlead.rollout.view import view_of
+from fairlead.spec.model import FailureAction
 
 _ON_THE_WAY_OUT = frozenset({InstancePhase.DRAINING, InstancePhase.STOPPING, InstancePhase.STOPPED})
+_P = InstancePhase
 _R = RolloutPhase
 _T = TransactionPhase
 Services = dict[str, ServiceState]
@@ -247,8 +250,13 @@ def is_converged(
     observation: Observation,
     definitions: Mapping[str, Definition],
     now_s: float,
+    *,
+    forgiving: bool = False,
 ) -> bool:
-    """Every service runs and serves what its target says, and nothing else but replicas that linger."""
+    """Every service runs and serves what its target says, and nothing else but replicas that linger.
+
+    ``forgiving``: replicas whose failure the rollout's policy has tolerated need not serve, while others do.
+    """
     replicas = _by_service(observation)
     for name, state in services.items():
         view = view_of(
@@ -260,13 +268,22 @@ def is_converged(
             for i in state.current()
             if i.phase is InstancePhase.COMPLETED or (i.phase is InstancePhase.READY and view.is_serving(i.id))
         )
-        if arrived != wanted or not view.listening:
+        least = max(1, wanted - len(tolerated_slots(state))) if forgiving and wanted else wanted
+        if not least <= arrived <= wanted or not view.listening:
             return False
         if any(i.phase in LIVE for i in state.others()) or sum(i.phase in LIVE for i in state.current()) > wanted:
             return False
         if any(not is_lingering(i, view, now_s) for i in state.instances if i.phase in _ON_THE_WAY_OUT):
             return False
     return True
+
+
+def tolerated_slots(state: ServiceState) -> tuple[int, ...]:
+    """Slots whose replica failed and whose rollout went on all the same, as its policy says."""
+    if state.rollout is None or state.target is None or state.rollout.phase is not _R.SUCCEEDED:
+        return ()
+    serving = {instance.slot for instance in state.current() if instance.phase in (_P.READY, _P.COMPLETED)}
+    return tuple(s for s in state.rollout.failed_slots if s <= state.target.replicas and s not in serving)
 
 
 def _by_service(observation: Observation) -> dict[str, dict[str, ObservedReplica]]:
@@ -376,7 +393,7 @@ def _succeed(
         phase=_T.SUCCEEDED,
         ended_at_s=now_s,
         watch_until_s=now_s + max(watches, default=0.0),
-        watched_failures={},
+        watched_slots={},
     )
     project = replace(project, transaction=ended, serving=transaction.release)
     return project, services, [_release_note("release-succeeded", transaction, "serves")]
@@ -404,20 +421,21 @@ def _while_rolling_back(
 
 
 def _watch(project: ProjectState, before: Mapping[str, ServiceState], after: Services, now_s: float) -> ProjectState:
-    """Count replicas of a release that has just succeeded and that fail all the same."""
+    """Note the replicas of a release that has just succeeded and that fail all the same."""
     transaction = project.transaction
     if transaction is None or transaction.phase is not _T.SUCCEEDED or now_s >= transaction.watch_until_s:
         return project
-    failures = dict(transaction.watched_failures)
+    failed = dict(transaction.watched_slots)
     for name in transaction.changed:
         known = {i.id for i in before[name].instances if i.failure} if name in before else set()
         state = after.get(name)
-        fresh = [i for i in state.current() if i.failure and not i.outside and i.id not in known] if state else []
+        mine = state.current() if state else ()
+        fresh = tuple(i.slot for i in mine if i.failure and not i.outside and i.id not in known)
         if fresh:
-            failures[name] = failures.get(name, 0) + len(fresh)
-    if failures == transaction.watched_failures:
+            failed[name] = (*failed.get(name, ()), *fresh)
+    if failed == transaction.watched_slots:
         return project
-    return replace(project, transaction=replace(transaction, watched_failures=failures))
+    return replace(project, transaction=replace(transaction, watched_slots=failed))
 
 
 def _while_watching(
@@ -427,17 +445,29 @@ def _while_watching(
     definitions: Mapping[str, Definition],
     now_s: float,
 ) -> tuple[ProjectState, Services, list[Note]]:
-    for name, count in sorted(transaction.watched_failures.items()):
+    for name, slots in sorted(transaction.watched_slots.items()):
         state = services.get(name)
         if state is None or state.target is None or name not in transaction.previous:
             continue
-        if now_s < transaction.watch_until_s and count > max(1, state.target.replicas / 2):
+        update = definitions[state.target.definition_id].policy.update
+        if now_s < transaction.watch_until_s and _is_disowned(slots, state.target.replicas, update):
             causes = [instance.failure for instance in state.current() if instance.failure]
             cause = causes[-1] if causes else "it failed"
-            message = f"{name}: {count} replicas failed soon after the release: {cause}"
+            count = f"{len(set(slots))} of {state.target.replicas} replicas"
+            message = f"{name}: {count} failed soon after the release: {cause}"
             project, after = roll_back(project, services, definitions, message, now_s)
             return project, after, [_release_note("release-rolling-back", transaction, message, "error")]
     return project, services, []
+
+
+def _is_disowned(slots: tuple[int, ...], replicas: int, update: UpdatePolicy) -> bool:
+    """Most replicas failed, more than the file tolerates, and not for once; never where it says to do nothing else.
+
+    One slot that fails again and again is one replica: the others serve, and its restart policy deals with it.
+    """
+    if update.failure_action is not FailureAction.ROLLBACK or len(slots) < 2:
+        return False
+    return len(set(slots)) > replicas * max(0.5, update.max_failure_ratio)
 
 
 def _leave(services: Services, definitions: Mapping[str, Definition]) -> Services:

@@ -112,8 +112,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
 
     ``previous``: every service's target before it, to go back to. ``changed``: services that have a rollout
     in it. ``removed``: services that go away at its end. ``watch_until_s``: until when a release that has
-    succeeded is still taken back by itself; ``watched_failures`` counts replicas that failed by then. ``scaled``:
-    services of which it changed only the number of replicas, with the new number.
+    succeeded is still taken back by itself; ``watched_slots`` are the slots whose replicas failed by then, one entry a
+    failure. ``scaled``: services of which it changed only the number of replicas, with the new number.
     """
 
     release: int
@@ -126,7 +126,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     started_at_s: float
     ended_at_s: float | None = None
     watch_until_s: float = 0.0
-    watched_failures: Mapping[str, int] = {}
+    watched_slots: Mapping[str, tuple[int, ...]] = {}
     scaled: Mapping[str, int] = {}
 
 

@@ -1,0 +1,57 @@
+"""What an operator is told about a release that its file lets go on in spite of failures."""
+
+from __future__ import annotations
+
+from fairlead.controller.controls import OperationState
+from fairlead.rollout.commands import StartReplica
+from fairlead.spec.model import Deploy, FailureAction, Service, UpdateConfig
+
+from .world import World, service
+
+
+def api(version: str, **update: object) -> Service:
+    return service("api", version, 8080, deploy=Deploy(replicas=4, update=UpdateConfig(**update)))  # type: ignore[arg-type]
+
+
+def slot_2_crashes(start: StartReplica) -> bool:
+    return start.slot == 2
+
+
+def test_a_release_serves_where_its_file_tolerates_the_failures() -> None:
+    world = World()
+    assert world.ended(world.up(api("v1"))).state is OperationState.SUCCEEDED
+    world.crashes = slot_2_crashes
+    done = world.ended(world.up(api("v2", max_failure_ratio=0.3)))
+    assert (done.state, done.message) == (
+        OperationState.SUCCEEDED,
+        "release 2 serves; api: 1 of 4 replicas failed, which its update_config tolerates: exited with status 1",
+    )
+
+
+def test_a_release_of_which_nothing_serves_has_failed_whatever_is_tolerated() -> None:
+    world = World(crashes=lambda start: True)
+    done = world.ended(world.up(api("v1", failure_action=FailureAction.CONTINUE)))
+    assert done.state is OperationState.FAILED
+
+
+def test_failures_that_were_tolerated_do_not_take_the_release_back_later() -> None:
+    world = World()
+    world.ended(world.up(api("v1")))
+    world.crashes = slot_2_crashes
+    world.ended(world.up(api("v2", failure_action=FailureAction.CONTINUE)))
+    world.for_s(40)
+    assert world.book.project.serving == 2
+
+
+def test_a_release_that_was_resumed_does_not_say_why_it_was_paused() -> None:
+    world = World()
+    world.ended(world.up(api("v1")))
+    world.crashes = slot_2_crashes
+    world.up(api("v2", failure_action=FailureAction.PAUSE))
+    world.for_s(3)
+    assert world.book.releases[2].state == "paused"
+    assert world.book.releases[2].message == "api: 1 of 4 new replicas failed: exited with status 1"
+    world.crashes = lambda start: False
+    world.core.resume("shop", world.now_s)
+    world.for_s(3)
+    assert (world.book.releases[2].state, world.book.releases[2].message) == ("succeeded", "")
