@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from fairlead.controller.book import Book
 from fairlead.controller.controls import UpRequest
-from fairlead.rollout.state import TransactionPhase
+from fairlead.rollout.state import Transaction, TransactionPhase
 from fairlead.rollout.states import InstancePhase, RolloutPhase
+from fairlead.spec.model import FailureAction
 from tests.simulation.controller import PROJECT
 from tests.simulation.world import Violation
 
@@ -23,6 +24,8 @@ BOUND_S = 8000.0
 
 SETTLED_FOR_S = 400.0
 """Long enough for every stream to end and every backoff to run out."""
+
+NEVER_READY = ("no-start", "crash", "never-ready", "oom", "ends", "port-taken")
 
 _T = TransactionPhase
 _UNDER_WAY = (_T.RUNNING, _T.ROLLING_BACK)
@@ -121,12 +124,26 @@ class Liveness:
         self._settle("a broken file")
         transaction = self._book().project.transaction
         assert transaction is not None
+        self._refused(transaction)
         if transaction.phase is _T.ROLLED_BACK:
             after = {name: state.target for name, state in self._book().services.items()}
             if after != before:
                 raise Violation("not-rolled-back", f"{after} and not {before}")
             self._converged()
             self._no_leak()
+
+    def _refused(self, transaction: Transaction) -> None:
+        """What never gets ready is never released, unless the policy goes on in spite of failures."""
+        name, how = self._sim.scenario.broken
+        state = self._book().services.get(name)
+        if state is None or state.target is None or name not in transaction.changed or how not in NEVER_READY:
+            return
+        update = self._book().definitions[state.target.definition_id].policy.update
+        tolerant = update.max_failure_ratio > 0 or update.failure_action is FailureAction.CONTINUE
+        if how == "ends" and not _keys(self._book(), state.target):
+            return  # With `restart: on-failure` and no port this is a task that is done.
+        if transaction.phase is _T.SUCCEEDED and state.target.replicas > 0 and not tolerant:
+            raise Violation("released-broken", f"{name} is released and is {how}")
 
     def _down(self) -> None:
         sim = self._sim

@@ -12,7 +12,7 @@ from fairlead.observed import Health, Observation
 from fairlead.rollout import commands
 from fairlead.rollout.state import ServiceState
 from fairlead.rollout.states import ACTIVE, LIVE, InstancePhase, RolloutPhase
-from fairlead.spec.model import FailureAction, Order
+from fairlead.spec.model import Condition, FailureAction, Order
 from tests.simulation.replicas import Real
 from tests.simulation.world import Violation
 
@@ -90,6 +90,7 @@ class Safety:
     def on_start(self, real: Real) -> None:
         if real.spec.project != "shop":
             raise Violation("foreign", f"{real.id} is not ours to start")
+        self._in_turn(real)
         if not real.exclusive:
             return
         others = [
@@ -99,6 +100,21 @@ class Safety:
         ]
         if others:
             raise Violation("two-writers", f"{real.id} starts while {', '.join(others)} run on the same volume")
+
+    def _in_turn(self, real: Real) -> None:
+        """A new revision that waits for a job to complete starts after the job has completed."""
+        state = self._states.get(real.service)
+        if state is None or state.target is None or state.target.key != real.key or state.rollout is None:
+            return
+        if state.rollout.phase is not RolloutPhase.PROGRESSING:
+            return
+        for name, dependency in real.spec.revision.service.depends_on.items():
+            job = self._states.get(name)
+            if dependency.condition is not Condition.COMPLETED or job is None or job.target is None:
+                continue
+            done = any(i.phase is InstancePhase.COMPLETED and i.key == job.target.key for i in job.instances)
+            if not done and job.target.replicas > 0:
+                raise Violation("out-of-turn", f"{real.id} starts and {name} has not completed")
 
     def on_remove(self, real: Real) -> None:
         if real.spec.project != "shop":

@@ -54,6 +54,7 @@ class Scenario:
         self._version = 0
         self._scales = {name: self._rng.choice((1, 2, 3, 4)) for name in ("api", "web", "worker")}
         self.files: list[Project] = []
+        self.broken = ("", "")
         self.pending = 0
         self.acts_left = self._rng.choice((1, 2, 4, 6))
 
@@ -66,7 +67,8 @@ class Scenario:
     def bad_file(self) -> int:
         """A new file with one broken service; its number."""
         names = [name for name in self._names() if name != "job"]
-        return self._file(self._rng.choice(names), self._rng.choice((*BAD, "port-taken")))
+        self.broken = (self._rng.choice(names), self._rng.choice((*BAD, "port-taken")))
+        return self._file(*self.broken)
 
     def _names(self) -> list[str]:
         return ["job" if part == "job" else part for part in self._shape.split("+")]

@@ -9,6 +9,7 @@ rule is a sentence here and a function below.
 - No two replicas have one id, and no id is ever given twice.
 - A service that must not run twice has no two replicas that may run.
 - A release that has ended for good stays as it ended.
+- No rollout admits more replicas while an operator holds it.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def check(
         if old is not None:
             found += _phases(old, state)
             found += _signals(old, state, observation)
+            if before[0].paused and after[0].paused:
+                found += _held(old, state)
     return tuple(found)
 
 
@@ -56,6 +59,14 @@ def _release(before: ProjectState, after: ProjectState) -> Iterator[str]:
         return
     if old.phase in _FINAL and new.phase is not old.phase:
         yield f"release {old.release} had ended as {old.phase} and is {new.phase}"
+
+
+def _held(before: ServiceState, after: ServiceState) -> Iterator[str]:
+    old, new = before.rollout, after.rollout
+    if old is None or new is None or old.release != new.release or new.phase is RolloutPhase.ROLLING_BACK:
+        return
+    if new.admitted > old.admitted:
+        yield f"{after.service}: goes on from {old.admitted} to {new.admitted} replicas though it is paused"
 
 
 def _identities(state: ServiceState) -> Iterator[str]:

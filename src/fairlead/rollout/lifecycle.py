@@ -119,7 +119,7 @@ def _observe(instance: Instance, view: ServiceView, policy: ServicePolicy | None
     if observed.addresses and observed.addresses != instance.addresses:
         instance = replace(instance, addresses=observed.addresses)
     if observed.state is ReplicaState.EXITED:
-        return _ended(instance, observed.exit or Exit(cause=ExitCause.EXITED), policy)
+        return _ended(instance, observed.exit or Exit(cause=ExitCause.EXITED), view, policy)
     if observed.state is ReplicaState.RUNNING and instance.phase is _P.CREATING:
         instance = move(instance, _P.STARTING, started_at_s=now_s)
     if instance.phase is _P.DRAINING:
@@ -168,11 +168,12 @@ def _missing(instance: Instance, view: ServiceView, now_s: float) -> Instance:
     return replace(fail(instance, "is gone: somebody removed it"), outside=True)
 
 
-def _ended(instance: Instance, how: Exit, policy: ServicePolicy | None) -> Instance:
+def _ended(instance: Instance, how: Exit, view: ServiceView, policy: ServicePolicy | None) -> Instance:
     if instance.phase in (_P.DRAINING, _P.STOPPING):
         return move(instance, _P.STOPPED)
-    rule = policy.restart if policy else None
-    if how.code == 0 and rule and rule.condition is not RestartCondition.ANY:
+    # Whoever publishes a port is there to serve: its end is no success, whatever its status.
+    rule = policy.restart if policy is not None and (policy.job or not view.routed) else None
+    if how.code == 0 and rule is not None and rule.condition is not RestartCondition.ANY:
         return move(instance, _P.COMPLETED)
     return replace(fail(instance, str(how)), outside=how.cause in (ExitCause.KILLED, ExitCause.GONE))
 

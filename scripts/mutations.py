@@ -1,0 +1,328 @@
+"""Plant known mistakes in the core, one at a time, and show that the simulation finds each of them.
+
+    python scripts/mutations.py [--seeds 600] [--only WORDS]
+
+Each mistake is a change of a few words in a copy of the sources under a temporary folder; the simulation runs on
+the copy until a seed fails. The result is a table: the mistake, the seed that found it, how many seeds that took,
+and the promise that was seen broken. Ends with status 1 when a mistake is not found or cannot be planted any more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TIMEOUT_S = 900
+_FOUND = re.compile(r"^seed (\d+): (.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """``old`` stands exactly once in ``file`` (below ``src/fairlead``) and becomes ``new``."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+MISTAKES = (
+    Mistake(
+        "signal without waiting for the router's confirmation",
+        "rollout/drain.py",
+        "    if not view.is_out(instance.id):\n        return False\n    if not instance.served",
+        "    if not instance.served",
+    ),
+    Mistake(
+        "do not wait for requests in flight",
+        "rollout/drain.py",
+        "requests_done = presence.requests == 0 or since_s >= limits.requests_s",
+        "requests_done = True",
+    ),
+    Mistake(
+        "do not wait for open streams",
+        "rollout/drain.py",
+        "return requests_done and (presence.streams == 0 or since_s >= limits.streams_s)",
+        "return requests_done",
+    ),
+    Mistake(
+        "count a drain's deadline from the decision",
+        "rollout/drain.py",
+        "return None if instance.out_since_s is None else now_s - instance.out_since_s",
+        "return None if instance.draining_since_s is None else now_s - instance.draining_since_s",
+    ),
+    Mistake(
+        "give requests no time when the service goes away",
+        "rollout/patience.py",
+        "DrainDeadlines(min(requests_s, most), 0.0 if",
+        "DrainDeadlines(0.0, 0.0 if",
+    ),
+    Mistake(
+        "believe a look that began before the decision",
+        "rollout/lifecycle.py",
+        "view.taken_at_s > since_s and view.is_out",
+        "view.is_out",
+    ),
+    Mistake(
+        "believe the router while a change of it is under way",
+        "rollout/view.py",
+        "return self.confirmed and self.unchanging and (",
+        "return self.confirmed and (",
+    ),
+    Mistake(
+        "trust what a predecessor asked of the router",
+        "controller/core.py",
+        "return name in self._believed or not any(",
+        "return name not in self._told or not any(",
+    ),
+    Mistake(
+        "take a silent router for an empty one",
+        "rollout/view.py",
+        "confirmed=observation.routes_known,",
+        "confirmed=True,",
+    ),
+    Mistake(
+        "act before the journal",
+        "controller/core.py",
+        "ids = self._store.commit(self.epoch, commit)",
+        "self._store.commit(self.epoch, replace(commit, intents=()))\n"
+        "            ids = tuple(range(10**9, 10**9 + len(intents)))",
+    ),
+    Mistake(
+        "forget the lease",
+        "store/memory.py",
+        "if epoch != self._epoch:",
+        "if epoch > self._epoch:",
+    ),
+    Mistake(
+        "change the memory although the commit failed",
+        "controller/core.py",
+        "        before = self.books.get(after.name)\n        put, delete",
+        "        before = self.books.get(after.name)\n        self.books[after.name] = after\n        put, delete",
+    ),
+    Mistake(
+        "leave a predecessor's intents open",
+        "controller/core.py",
+        "        if stale:\n            store.commit",
+        "        if stale and not store:\n            store.commit",
+    ),
+    Mistake(
+        "forget the outcome of a command after `down`",
+        "controller/core.py",
+        "        if book.gone:\n            self._commit(book, now_s)\n            return\n",
+        "        if book.gone:\n            return\n",
+    ),
+    Mistake(
+        "remember failed commands for ever",
+        "controller/core.py",
+        "self._retries.keep_only(book.name, {c.key",
+        "bool(book.name and {c.key",
+    ),
+    Mistake(
+        "read stored times as if the clock had never jumped",
+        "controller/core.py",
+        "{name: taken_over(book, now_s) for name",
+        "{name: book for name",
+    ),
+    Mistake(
+        "one replica more than admitted",
+        "rollout/wanted.py",
+        "for slot in range(1, admitted + 1):",
+        "for slot in range(1, admitted + 2):",
+    ),
+    Mistake(
+        "admit all replicas in the first batch",
+        "rollout/progress.py",
+        "admitted=min(update.parallelism, target.replicas), progress",
+        "admitted=target.replicas, progress",
+    ),
+    Mistake(
+        "let old replicas go when new ones are only admitted",
+        "rollout/wanted.py",
+        "replaced = rollout.admitted if order is Order.STOP_FIRST else rollout.released",
+        "replaced = rollout.admitted",
+    ),
+    Mistake(
+        "let replicas that serve go, whatever was lost meanwhile",
+        "rollout/wanted.py",
+        "            if spare <= 0:\n",
+        "            if spare < -1_000:\n",
+    ),
+    Mistake(
+        "count a new replica before it is in the pool",
+        "rollout/progress.py",
+        "not policy.job and view.is_serving(instance.id)",
+        "not policy.job",
+    ),
+    Mistake(
+        "take a replica that runs for one that is ready",
+        "rollout/lifecycle.py",
+        "case _P.STARTING if health is Health.READY:",
+        "case _P.STARTING if health is not Health.DEAD:",
+    ),
+    Mistake(
+        "start a second writer beside the first",
+        "rollout/wanted.py",
+        "        return target.replicas - sum(1 for instance in state.instances if instance.phase is not _P.COMPLETED)",
+        "        return target.replicas",
+    ),
+    Mistake(
+        "heal a single writer beside itself",
+        "rollout/wanted.py",
+        "policy.exclusive and len(state.instances) > 0:",
+        "policy.exclusive and len(state.instances) > 9:",
+    ),
+    Mistake(
+        "take back a replica that counted as ended",
+        "rollout/wanted.py",
+        "instance.phase is _P.DRAINING and not instance.failure and not instance.leftover",
+        "instance.phase is _P.DRAINING and not instance.failure",
+    ),
+    Mistake(
+        "no gate for failed replicas",
+        "rollout/progress.py",
+        "    if rollout.failed_slots and ratio > update.max_failure_ratio:\n",
+        "    if rollout.failed_slots and ratio > 1_000:\n",
+    ),
+    Mistake(
+        "no deadline for progress",
+        "rollout/progress.py",
+        "    if policy.job or now_s < gate_deadline_s(state, rollout, policy):\n",
+        "    if policy.job or now_s > 0:\n",
+    ),
+    Mistake(
+        "forget one service when a release is taken back",
+        "rollout/release.py",
+        "for name in sorted({*transaction.changed, *transaction.removed}):",
+        "for name in sorted({*transaction.changed, *transaction.removed})[1:]:",
+    ),
+    Mistake(
+        "leave changed numbers behind when a release is taken back",
+        "rollout/release.py",
+        "for name, replicas in transaction.scaled.items():",
+        "for name, replicas in tuple(transaction.scaled.items())[:0]:",
+    ),
+    Mistake(
+        "go on although an operator paused",
+        "rollout/machine.py",
+        "    if not event.paused:\n",
+        "    if event:\n",
+    ),
+    Mistake(
+        "start before the dependencies are there",
+        "rollout/dependencies.py",
+        "        if not _is_fulfilled(other, dependencies[name].condition):\n",
+        "        if not other:\n",
+    ),
+    Mistake(
+        "book an old revision's failure on the new one",
+        "rollout/lifecycle.py",
+        "restarts = own if before.key == key else older",
+        "restarts = own",
+    ),
+    Mistake(
+        "wait for ever for a dependency that never comes",
+        "rollout/dependencies.py",
+        "    return since_s + definition.policy.progress_deadline_s\n",
+        "    return None\n",
+    ),
+    Mistake(
+        "do not open listeners again after a restart of the router",
+        "rollout/pools.py",
+        '        return "not listening"\n',
+        '        return ""\n',
+    ),
+    Mistake(
+        "give replicas no weight",
+        "rollout/routes.py",
+        "address=address, state=state)",
+        "address=address, state=state, weight=0)",
+    ),
+    Mistake(
+        "keep ended replicas",
+        "rollout/machine.py",
+        "case _P.STOPPED | _P.FAILED if view.is_out(instance.id):",
+        "case _P.FAILED if view.is_out(instance.id):",
+    ),
+    Mistake(
+        "replace no failed replica",
+        "rollout/wanted.py",
+        "    return restarts is None or (not restarts.exhausted and now_s >= restarts.next_at_s)\n",
+        "    return restarts is None\n",
+    ),
+    Mistake(
+        "supersede a release that has ended",
+        "controller/requests.py",
+        "    if transaction is None or transaction.phase not in _UNDER_WAY:\n",
+        "    if transaction is None:\n",
+    ),
+    Mistake(
+        "forget a request when the controller dies before it became a release",
+        "controller/book.py",
+        '        ("request", book.requests, other.requests if other else None),\n',
+        "",
+    ),
+    Mistake(
+        "oversleep: wake for nothing that time alone brings",
+        "rollout/timers.py",
+        "    return min((moment for moment in moments if moment > now_s), default=None)\n",
+        "    return None if list(moments) else None\n",
+    ),
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=600, help="the most seeds for one mistake")
+    parser.add_argument("--only", default="", help="mistakes whose name contains these words")
+    options = parser.parse_args()
+    chosen = [mistake for mistake in MISTAKES if options.only in mistake.name]
+    say("| the mistake | found by seed | after seeds | what was seen |")
+    say("| --- | ---: | ---: | --- |")
+    missed = 0
+    for mistake in chosen:
+        seed, seen = attempt(mistake, options.seeds)
+        missed += seed is None
+        shown, count = ("not found", options.seeds) if seed is None else (seed, seed + 1)
+        say(f"| {mistake.name} | {shown} | {count} | {seen} |")
+    say(f"\n{len(chosen) - missed} of {len(chosen)} mistakes found")
+    return 1 if missed else 0
+
+
+def say(line: str) -> None:
+    """Each line at once: a run takes minutes."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def attempt(mistake: Mistake, seeds: int) -> tuple[int | None, str]:
+    """The first seed that finds ``mistake``, and what it saw."""
+    with tempfile.TemporaryDirectory(prefix="fairlead-mutation-") as folder:
+        copy = Path(folder)
+        for part in ("src", "tests/simulation"):
+            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+        (copy / "tests/__init__.py").touch()
+        path = copy / "src/fairlead" / mistake.file
+        text = path.read_text()
+        if text.count(mistake.old) != 1:
+            return None, f"cannot be planted: its place stands {text.count(mistake.old)} times in {mistake.file}"
+        path.write_text(text.replace(mistake.old, mistake.new))
+        argv = [sys.executable, "-m", "tests.simulation", "--seeds", str(seeds), "--fail-fast"]
+        environment = os.environ | {"PYTHONPATH": f"{copy / 'src'}{os.pathsep}{copy}", "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(argv, cwd=copy, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
+    found = _FOUND.search(done.stdout)
+    if found is None:
+        return None, done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "every promise kept"
+    return int(found[1]), found[2].split(":")[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
