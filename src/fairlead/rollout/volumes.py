@@ -1,7 +1,7 @@
-"""Whether two replicas of a service may run at a time, judged by what they would both write to.
+"""Whether two replicas of a service may run at a time, judged by what they would both write to or both need.
 
-Called by `policy`. Two writers on one volume corrupt it, so such a service is replaced stop-first while the
-router holds its requests.
+Called by `policy`. Two writers on one volume corrupt it; a fixed address, or a UDP port that goes past the router, can
+be had once. Such a service is replaced stop-first while the router holds its requests.
 """
 
 from __future__ import annotations
@@ -12,11 +12,19 @@ _SHARED_BY_NATURE = ("/var/run/docker.sock", "/run/docker.sock", "/etc/", "/proc
 
 
 def is_exclusive(service: Service) -> bool:
-    """True for a single replica with a writable volume, unless the file itself says start-first."""
+    """True for a single replica with a writable volume or a fixed place, unless the file itself says start-first."""
     update = service.deploy.update
     if service.replicas != 1 or (update and update.order is Order.START_FIRST):
         return False
-    return any(_is_written(mount) for mount in service.volumes)
+    return any(_is_written(mount) for mount in service.volumes) or _has_a_fixed_place(service)
+
+
+def _has_a_fixed_place(service: Service) -> bool:
+    addresses = any(
+        (options or {}).get("ipv4_address") or (options or {}).get("ipv6_address")
+        for options in service.networks.values()
+    )
+    return addresses or any(port.protocol == "udp" and port.published for port in service.ports)
 
 
 def _is_written(mount: Mount) -> bool:
