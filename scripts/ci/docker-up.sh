@@ -21,6 +21,9 @@ if [ "${#missing[@]}" -gt 0 ]; then
     as_root apt-get -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 -qq install -y --no-install-recommends \
         "${missing[@]}" iptables >/dev/null
 fi
+# Newer Debian has the command in a package of its own.
+command -v docker >/dev/null 2>&1 ||
+    as_root apt-get -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 -qq install -y --no-install-recommends docker-cli >/dev/null
 
 answers() { docker version --format '{{.Server.Version}}' 2>/dev/null; }
 
