@@ -11,7 +11,7 @@ from fairlead.observed import Observation, ObservedReplica
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.lifecycle import number_of
 from fairlead.rollout.state import Instance, ServiceState, TransactionPhase
-from fairlead.rollout.states import ACTIVE, InstancePhase
+from fairlead.rollout.states import ACTIVE, InstancePhase, RolloutPhase
 from fairlead.routing import Route
 
 _T = TransactionPhase
@@ -95,17 +95,16 @@ def _release_of(book: Book, instance: Instance) -> int | None:
     return None
 
 
-def project_status(book: Book) -> ProjectStatus:
+def project_status(book: Book, observation: Observation | None, now_s: float) -> ProjectStatus:
     """The project's row with those of its services."""
+    rows = tuple(_service_row(book, state, observation, now_s) for _, state in sorted(book.services.items()))
     running = [o for o in book.operations.values() if o.ended_at_s is None]
     return ProjectStatus(
         name=book.name,
         engine=book.project.engine,
-        state=_state(book),
+        state=_state(book, rows),
         release=book.project.serving or None,
-        services=tuple(_service_row(book, state) for _, state in sorted(book.services.items()))
-        if not book.gone
-        else (),
+        services=rows if not book.gone else (),
         operation=max(running, key=lambda o: o.started_at_s) if running else _last(book),
         paused=book.project.paused,
         files=book.project.files,
@@ -116,7 +115,7 @@ def _last(book: Book) -> Operation | None:
     return max(book.operations.values(), key=lambda o: o.started_at_s, default=None)
 
 
-def _state(book: Book) -> str:
+def _state(book: Book, rows: tuple[ServiceRow, ...]) -> str:
     if book.gone:
         return "down"
     if book.project.leaving:
@@ -126,41 +125,53 @@ def _state(book: Book) -> str:
         return "paused"
     if transaction is not None and transaction.phase in _PROJECT_STATES:
         return _PROJECT_STATES[transaction.phase]
-    rows = [_service_row(book, state) for state in book.services.values()]
     return "running" if all(row.ready >= row.replicas for row in rows) else "degraded"
 
 
-def _service_row(book: Book, state: ServiceState) -> ServiceRow:
+def _service_row(book: Book, state: ServiceState, observation: Observation | None, now_s: float) -> ServiceRow:
     definition = book.definitions.get(state.target.definition_id) if state.target else None
     rollout = state.rollout
-    active = rollout is not None and rollout.phase in ACTIVE
-    failures = [instance.failure for instance in state.instances if instance.failure]
+    telling = rollout is not None and (rollout.phase in ACTIVE or rollout.phase is RolloutPhase.FAILED)
     ready = (InstancePhase.READY, InstancePhase.COMPLETED)
     return ServiceRow(
         name=state.service,
         revision=state.target.revision_id if state.target else None,
         replicas=state.target.replicas if state.target else 0,
         ready=sum(instance.phase in ready for instance in state.current()),
-        phase=str(rollout.phase) if active and rollout else "steady",
-        message=rollout.message if active and rollout else _trouble(state, failures),
-        published=_published(definition),
+        phase=str(rollout.phase) if telling and rollout else "steady",
+        message=rollout.message if telling and rollout else _trouble(state, observation, now_s),
+        published=_published(definition, observation),
     )
 
 
-def _trouble(state: ServiceState, failures: list[str]) -> str:
-    exhausted = sorted(slot for slot, restarts in state.restarts.items() if restarts.exhausted)
-    if exhausted:
-        return f"gave up restarting {len(exhausted)} replicas" + (f": {failures[-1]}" if failures else "")
-    return failures[-1] if failures else ""
+def _trouble(state: ServiceState, observation: Observation | None, now_s: float) -> str:
+    """Why not all of it serves: given up, failing again and again, or not ready; empty where nothing is wrong."""
+    given_up = [restarts for restarts in state.restarts.values() if restarts.exhausted]
+    if given_up:
+        return f"gave up restarting {len(given_up)} replicas: {given_up[-1].failure}"
+    serving = {i.slot for i in state.current() if i.phase in (InstancePhase.READY, InstancePhase.COMPLETED)}
+    broken = {slot: restarts for slot, restarts in state.restarts.items() if slot not in serving and restarts.failure}
+    if broken:
+        worst = max(broken.values(), key=lambda restarts: restarts.attempts)
+        wait_s = worst.next_at_s - now_s
+        soon = f", next try in {wait_s:.0f} s" if wait_s >= 1 else ""
+        return f"failed {worst.attempts} times{soon}: {worst.failure}" if worst.attempts > 1 else worst.failure
+    for instance in state.current():
+        health = observation.health.get(instance.id) if observation else None
+        if instance.phase is InstancePhase.STARTING and health is not None and health.reason:
+            return f"{instance.id} is not ready: {health.reason}"
+    return ""
 
 
-def _published(definition: Definition | None) -> tuple[str, ...]:
-    return tuple(_listening(route) for route in definition.routes if not route.inside) if definition else ()
+def _published(definition: Definition | None, observation: Observation | None) -> tuple[str, ...]:
+    routes = definition.routes if definition else ()
+    return tuple(_listening(route, observation) for route in routes if not route.inside)
 
 
-def _listening(route: Route) -> str:
+def _listening(route: Route, observation: Observation | None) -> str:
     host = route.host or route.listen.host or "0.0.0.0"
-    port = str(route.listen.port) if route.listen.port else "(chosen)"
+    seen = observation.routes.get(route.key) if observation and not route.listen.port else None
+    port = str(route.listen.port or (seen.port if seen else 0) or "(chosen)")
     return f"{route.protocol}://{host}:{port}{route.path or ''} -> {route.target}"
 
 

@@ -19,6 +19,7 @@ from fairlead import __version__, logs
 from fairlead.clock import Clock
 from fairlead.controller import rows
 from fairlead.controller.adapters import DEFAULT_ENGINE, Adapters
+from fairlead.controller.book import Book
 from fairlead.controller.controls import (
     ControllerStatus,
     Operation,
@@ -111,10 +112,14 @@ class Controller:
         )
 
     async def projects(self) -> tuple[ProjectStatus, ...]:
-        return tuple(rows.project_status(book) for _, book in sorted(self._core.books.items()) if not book.gone)
+        return tuple(self._status_of(book) for _, book in sorted(self._core.books.items()) if not book.gone)
 
     async def project(self, project: str) -> ProjectStatus:
-        return rows.project_status(self._core.book(project))
+        return self._status_of(self._core.book(project))
+
+    def _status_of(self, book: Book) -> ProjectStatus:
+        driver = self._drivers.get(book.name)
+        return rows.project_status(book, driver.last_observation if driver else None, self._clock.now_s())
 
     async def replicas(self, project: str | None = None) -> tuple[ReplicaRow, ...]:
         names = [project] if project is not None else sorted(self._core.books)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from fairlead.observed import Exit, ExitCause, Health, ObservedReplica, ReplicaState
 from fairlead.rollout.definition import Definition
-from fairlead.rollout.notes import Note, crash_loop, failed, replica_note
+from fairlead.rollout.notes import Note, crash_loop, failed, replica_note, unready
 from fairlead.rollout.policy import START_TIMEOUT_S, RestartRule, ServicePolicy
 from fairlead.rollout.restarts import after_failure
 from fairlead.rollout.state import Instance, Restarts, ServiceState
@@ -48,6 +48,8 @@ def absorb(
             notes += crash_loop(state, after, restarts[after.slot], now_s)
         elif after.phase is _P.READY and before.phase is not _P.READY:
             notes.append(replica_note(state, after, "replica-ready", "is ready"))
+        elif after.phase is _P.STARTING and before.phase is _P.READY:
+            notes.append(unready(state, after, view))
         _forgive(after, policy, restarts, now_s)
         instances.append(after)
     after_all = tuple(instances)
@@ -226,6 +228,7 @@ def _book(
         served=instance.ready_at_s is not None,
         clean_exit=clean_exit,
         now_s=now_s,
+        failure=instance.failure,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from fairlead.rollout.state import Instance, Restarts, ServiceState
+from fairlead.rollout.view import ServiceView
 
 Level = Literal["info", "warning", "error"]
 
@@ -38,6 +39,13 @@ def replica_note(state: ServiceState, instance: Instance, kind: str, what: str, 
 def failed(state: ServiceState, instance: Instance) -> Note:
     """A note about a replica that failed, with its reason."""
     return replica_note(state, instance, "replica-failed", f"failed: {instance.failure}", "error")
+
+
+def unready(state: ServiceState, instance: Instance, view: ServiceView) -> Note:
+    """A note about a replica that leaves the pool because its readiness probe fails."""
+    health = view.health.get(instance.id)
+    what = "is not ready any more, out of the pool" + (f": {health.reason}" if health and health.reason else "")
+    return replica_note(state, instance, "replica-unready", what, "warning")
 
 
 def crash_loop(state: ServiceState, instance: Instance, restarts: Restarts, now_s: float) -> list[Note]:

@@ -15,7 +15,14 @@ from fairlead.spec.model import RestartCondition
 
 
 def after_failure(
-    before: Restarts, rule: RestartRule, *, replica_id: str, served: bool, clean_exit: bool, now_s: float
+    before: Restarts,
+    rule: RestartRule,
+    *,
+    replica_id: str,
+    served: bool,
+    clean_exit: bool,
+    now_s: float,
+    failure: str = "",
 ) -> Restarts:
     """The slot's record after one more failure. ``clean_exit``: it ended with status 0."""
     attempts = before.attempts + 1
@@ -23,6 +30,7 @@ def after_failure(
         attempts=attempts,
         next_at_s=now_s + _delay(attempts, rule.delay_s, replica_id, served),
         exhausted=before.exhausted or _gives_up(rule, attempts, clean_exit),
+        failure=failure,
     )
 
 

@@ -66,11 +66,12 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Restarts(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened in one slot lately. ``exhausted``: the policy's attempts are used up."""
+    """What happened in one slot lately. ``exhausted``: the policy's attempts are used up. ``failure``: the last one."""
 
     attempts: int = 0
     next_at_s: float = 0.0
     exhausted: bool = False
+    failure: str = ""
 
 
 class Rollout(msgspec.Struct, frozen=True, kw_only=True):

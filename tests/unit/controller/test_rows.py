@@ -1,0 +1,70 @@
+"""What `status` says of a service that does not serve as it should."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fairlead.controller.controls import ServiceRow
+from fairlead.controller.rows import project_status
+from fairlead.observed import Health, ReplicaHealth
+from fairlead.spec.model import Deploy, UpdateConfig
+
+from .world import CHOSEN_PORT, World, service
+
+
+def row_of(world: World, name: str) -> ServiceRow:
+    rows = project_status(world.book, world.observation(), world.now_s).services
+    return next(row for row in rows if row.name == name)
+
+
+def test_a_port_of_the_routers_choice_is_named() -> None:
+    world = World()
+    world.ended(world.up(service("api", port=0)))
+    assert row_of(world, "api").published == (f"http://0.0.0.0:{CHOSEN_PORT} -> 8000",)
+
+
+def test_a_replica_that_lost_its_readiness_is_told_and_shown_with_its_reason() -> None:
+    world = World()
+    world.ended(world.up(service("api", port=8080)))
+    world.health["shop.api.1"] = ReplicaHealth(health=Health.UNREADY, reason="GET /health: status 503")
+    world.step()
+    why = "shop.api.1 (api@{}) is not ready any more, out of the pool: GET /health: status 503"
+    assert why.format(world.replicas["shop.api.1"].revision_id.partition("@")[2]) in world.said()
+    row = row_of(world, "api")
+    assert (row.ready, row.message) == (0, "shop.api.1 is not ready: GET /health: status 503")
+
+
+def test_a_crash_loop_shows_how_often_why_and_when_it_goes_on() -> None:
+    world = World()
+    world.ended(world.up(service("api")))
+    world.crashes = lambda start: True
+    world.end("shop.api.1", 3)
+    world.for_s(4)
+    row = row_of(world, "api")
+    assert (row.ready, row.phase) == (0, "steady")
+    assert row.message.startswith("failed 4 times, next try in ")
+    assert row.message.endswith(": exited with status 1")
+
+
+def test_a_slot_that_was_given_up_shows_its_last_failure() -> None:
+    world = World()
+    world.ended(world.up(service("api", restart="on-failure:1")))
+    world.crashes = lambda start: True
+    world.end("shop.api.1", 3)
+    world.for_s(10)
+    assert row_of(world, "api").message == "gave up restarting 1 replicas: exited with status 1"
+
+
+def test_a_failed_rollback_is_no_steady_service() -> None:
+    world = World()
+    one = service("api", "v1", 8080, deploy=Deploy(replicas=2, update=UpdateConfig(parallelism=1, delay_s=5)))
+    world.ended(world.up(one))
+    world.up(replace(one, environment={"VERSION": "v2"}))
+    world.for_s(1)
+    world.crashes = lambda start: True
+    world.for_s(15)
+    row = row_of(world, "api")
+    assert (row.phase, row.message) == (
+        "failed",
+        "the rollback failed too: 1 of 2 new replicas failed: exited with status 1",
+    )
