@@ -21,8 +21,8 @@ help: ## show this list
 install: $(READY) ## the fairlead command and everything for development, in .venv
 	@echo "$(BIN)/fairlead is ready."
 
-# Made again whenever pyproject.toml changes, so no target ever runs with yesterday's dependencies.
-$(READY): pyproject.toml
+# Made again whenever pyproject.toml or this file changes, so no target ever runs with yesterday's dependencies.
+$(READY): pyproject.toml Makefile
 	@candidates="$(PYTHON)"; \
 	[ -n "$$candidates" ] || candidates="$(BIN)/python python3.13 python3.12 python3.11 python3.14 python3 python"; \
 	new_enough='import sys; sys.exit(sys.version_info < (3, 11))'; \
