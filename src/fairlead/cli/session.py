@@ -46,7 +46,9 @@ class Session:
         """A client of the controller, started only if this home has ever had one; else None."""
         if client := self.running():
             return client
-        return self.started() if self.settings.database_path.exists() else None
+        # Replicas outlive a state that was lost, and a controller finds them again: its log tells that there was one.
+        traces = (self.settings.database_path, self.settings.log_path)
+        return self.started() if any(trace.exists() for trace in traces) else None
 
     def name(self, selection: Selection) -> str:
         """The project that is meant.

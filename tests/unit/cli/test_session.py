@@ -1,0 +1,37 @@
+"""When looking for a project starts a controller: where there has been one, whatever became of its state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fairlead.api.client import Client
+from fairlead.cli import spawn
+from fairlead.cli.session import Session
+from fairlead.settings import Settings
+
+
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """The settings of every controller that was started, in a home that is empty so far."""
+    calls: list[Settings] = []
+
+    def start(settings: Settings) -> Client:
+        calls.append(settings)
+        return Client(settings.socket_path, 1.0)
+
+    monkeypatch.setattr(spawn, "start_controller", start)
+    monkeypatch.setenv("FAIRLEAD_HOME", str(tmp_path))
+    return calls
+
+
+def test_an_empty_home_needs_no_controller(started: list[Settings]) -> None:
+    assert Session().found() is None
+    assert started == []
+
+
+def test_a_lost_state_is_a_reason_to_look_for_replicas(started: list[Settings]) -> None:
+    Session().settings.log_path.touch()
+    assert Session().found() is not None
+    assert len(started) == 1
