@@ -56,12 +56,19 @@ def project_of(tree: Tree) -> Project:
         networks=canonical.get("networks", {}),
         volumes=canonical.get("volumes", {}),
         secrets=canonical.get("secrets", {}),
-        configs=canonical.get("configs", {}),
+        configs={name: _config(name, entry, tree.model) for name, entry in canonical.get("configs", {}).items()},
         models=canonical.get("models", {}),
         extensions=extensions,
         marks=_Marks(tree.model),
         warnings=tree.warnings,
     )
+
+
+def _config(name: str, entry: Entry, model: Map) -> Entry:
+    """A config made of a variable carries its value here, because the engine cannot look it up."""
+    source = (model.get("configs") or {}).get(name)
+    value = source.get("content") if isinstance(source, Map) and "environment" in source else None
+    return {**entry, "content": value} if isinstance(value, str) else entry
 
 
 class _Marks(Mapping[str, Mark]):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fairlead.spec.consistency import Consistency
 from fairlead.spec.environment import LoadOptions, Sources, find_sources, normalized_name, unset_warning
 from fairlead.spec.loader import Context, load_model, read
-from fairlead.spec.normalize import normalize
+from fairlead.spec.normalize import CONTENT, normalize
 from fairlead.spec.report import Report
 from fairlead.spec.select import Typed, disabled_services, read_files_of, used_resources, with_dependencies
 from fairlead.spec.template import RequiredError, TemplateError, substitute
@@ -110,6 +110,11 @@ def load_model_tree(options: LoadOptions) -> tuple[dict[str, Any], tuple[str, ..
     model = _guarded(sources, context)
     normalize(model, name, context.environment)
     report.check()
+    for secret in (model.get("secrets") or {}).values():
+        secret.pop(CONTENT, None)
+    for config in (model.get("configs") or {}).values():
+        if "environment" in config:
+            config.pop("content", None)
     return plain(model), report.warnings
 
 

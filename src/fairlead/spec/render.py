@@ -36,14 +36,51 @@ def canonical(tree: Tree) -> dict[str, Any]:
 
 
 def with_extensions(tree: Tree) -> dict[str, Any]:
-    """The same, with every `x-` key of a service: what Compose prints as YAML."""
-    shown = dict(tree.canonical)
+    """What Compose prints as YAML: with every `x-` key of a service, without what is null or empty there."""
     sources = tree.model.get("services") or {}
-    shown["services"] = {
-        name: service | {key: plain(value) for key, value in (sources.get(name) or {}).items() if key.startswith("x-")}
-        for name, service in shown["services"].items()
+    services = {
+        name: _yaml_form(service)
+        | {key: plain(value) for key, value in (sources.get(name) or {}).items() if key.startswith("x-")}
+        for name, service in tree.canonical["services"].items()
     }
+    networks = {
+        name: {key: value for key, value in network.items() if key != "ipam" or value}
+        for name, network in tree.canonical.get("networks", {}).items()
+    }
+    shown = tree.canonical | {"services": services} | ({"networks": networks} if networks else {})
     return {key: shown[key] for key in ("name", *(key for key in shown if key != "name"))}
+
+
+def _yaml_form(service: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON shows a command that is not set as null, and some empty records; YAML shows neither."""
+    shown = {key: value for key, value in service.items() if value is not None}
+    if "deploy" in shown:
+        empty = ("resources", "placement")
+        shown["deploy"] = {key: value for key, value in shown["deploy"].items() if key not in empty or value}
+    if "ulimits" in shown:
+        shown["ulimits"] = {
+            name: {"soft": limit.get("soft", 0), "hard": limit.get("hard", 0)} if isinstance(limit, dict) else limit
+            for name, limit in shown["ulimits"].items()
+        }
+    for hooks in ("pre_start", "post_start", "pre_stop"):
+        if hooks in shown:
+            shown[hooks] = [{key: value for key, value in hook.items() if value is not None} for hook in shown[hooks]]
+    if shown.get("develop"):
+        watch = [_trigger(trigger) for trigger in shown["develop"].get("watch", ())]
+        shown["develop"] = {"watch": watch} if watch else {}
+    if "blkio_config" in shown:
+        shown["blkio_config"] = {
+            key: [{name.lower(): item for name, item in entry.items()} for entry in value]
+            if isinstance(value, list)
+            else value
+            for key, value in shown["blkio_config"].items()
+        }
+    return shown
+
+
+def _trigger(trigger: Mapping[str, Any]) -> dict[str, Any]:
+    found = {key: value for key, value in trigger["exec"].items() if value is not None}
+    return {key: value for key, value in trigger.items() if key != "exec"} | ({"exec": found} if found else {})
 
 
 def to_json(value: Any, *, escape_dollar: bool = True) -> str:

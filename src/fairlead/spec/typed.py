@@ -591,12 +591,22 @@ MODEL = Record(
         "runtime_flags": Field(texts),
     }
 )
-_KINDS: dict[str, Record] = {
+
+
+def _without_variable_content(value: Any) -> dict[str, Any]:
+    """A config made of a variable is printed without the variable's value."""
+    made = FILE_OBJECT(value)
+    if made.get("environment"):
+        made.pop("content", None)
+    return made
+
+
+_KINDS: dict[str, Converter] = {
     "services": SERVICE,
     "networks": NETWORK,
     "volumes": VOLUME,
     "secrets": FILE_OBJECT,
-    "configs": FILE_OBJECT,
+    "configs": _without_variable_content,
     "models": MODEL,
 }
 
@@ -613,11 +623,12 @@ def with_types(model: Map, report: Report) -> dict[str, dict[str, dict[str, Any]
     return typed
 
 
-def _entry(record: Record, entry: Any, path: Path, report: Report) -> dict[str, Any] | None:
+def _entry(record: Converter, entry: Any, path: Path, report: Report) -> dict[str, Any] | None:
     """Convert; after an error, drop the key that is wrong and look for the next one."""
     while True:
         try:
-            return record(entry)
+            made: dict[str, Any] = record(entry)
+            return made
         except ConversionError as error:
             at = place(entry, error.path)
             report.problem(error.message, at, (*path, *error.path), "")

@@ -92,6 +92,24 @@ def test_without_interpolation_and_the_list_of_variables(run: Any) -> None:
     assert {row["name"] for row in json.loads(run("--variables", "--json").stdout)} == {"A", "B", "TAG"}
 
 
+def test_yaml_leaves_out_what_is_null_or_empty_in_json(run: Any) -> None:
+    shown = yaml.safe_load(run(*FULL).stdout)
+    assert "entrypoint" not in shown["services"]["web"]
+    assert shown["networks"] == {"default": {"name": "shop_default"}}
+
+
+def test_the_values_of_secrets_and_configs_are_never_printed(run: Any) -> None:
+    text = """
+    services: {s: {image: x, secrets: [k], configs: [c]}}
+    secrets: {k: {environment: KEY}}
+    configs: {c: {environment: KEY}}
+    """
+    for flags in (("--json",), (), ("--no-interpolate",)):
+        result = run("-f", "-", *flags, input=text, env={"KEY": "hunter2"})
+        assert result.exit_code == 0
+        assert "hunter2" not in result.output
+
+
 def test_quiet_stdin_and_named_services(run: Any) -> None:
     assert run(*FULL, "-q").stdout == ""
     assert run("-f", "-", "--services", input="services: {s: {image: x}}").stdout == "s\n"
