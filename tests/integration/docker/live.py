@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from tests.e2e.sandbox import QUICKSTART, Sandbox
 TIMEOUT_S = 120
 
 
-def docker(*arguments: str, check: bool = True) -> str:
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+def docker(*arguments: str, check: bool = True, env: Mapping[str, str] | None = None) -> str:
+    done = subprocess.run(
+        ["docker", *arguments], capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=env
+    )
     assert done.returncode == 0 or not check, f"docker {' '.join(arguments)}: {done.stderr}"
     return done.stdout.strip()
 
@@ -39,9 +41,13 @@ def docker_sandbox() -> Iterator[Sandbox]:
 
 
 def end(sandbox: Sandbox) -> None:
-    """Everything down, with its volumes, and the controller stopped."""
+    """Everything down, with its volumes, and when the last container is gone the controller stopped."""
     for project in sandbox.json("status", "--all"):
         sandbox.fairlead("down", "-p", project["name"], "--volumes", "--yes")
+    label = f"label=fairlead.scope={scope_of(sandbox.home)}"
+    sandbox.wait_for(
+        lambda: not docker("ps", "-aq", "--filter", label, env=sandbox.environment), "the last container to go"
+    )
     sandbox.fairlead("controller", "stop", check=False)
 
 
