@@ -6,12 +6,14 @@ dies when a fault says so; what it had asked for by then still lands.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from fairlead.controller.core import Core, Order
 from fairlead.errors import FairleadError, StoreConflictError, StoreError
 from fairlead.observed import Observation, ObservedReplica, ReplicaHealth, ReplicaState
 from fairlead.rollout import commands
+from fairlead.routing import RouteStatus
 from tests.simulation.world import Crash
 
 if TYPE_CHECKING:
@@ -89,22 +91,30 @@ class SimController:
             return
         if sim.faults.hit("look-slow"):
             self._looking = True
-            sim.world.at(sim.world.between(0.05, 1.5), lambda: self._take(replicas, taken_s))
+            # Whichever is asked first, its answer is old by the time the other one is there.
+            routes = sim.router.observe(PROJECT) if sim.world.rng.random() < 0.5 else None
+            sim.world.at(sim.world.between(0.05, 1.5), lambda: self._take(replicas, taken_s, routes))
         else:
             self._take(replicas, taken_s)
 
-    def _take(self, replicas: tuple[ObservedReplica, ...], taken_s: float) -> None:
+    def _take(
+        self,
+        replicas: tuple[ObservedReplica, ...],
+        taken_s: float,
+        routes: Mapping[str, RouteStatus] | None = None,
+    ) -> None:
         if not self.alive:
             return
         sim = self._sim
         self._looking = False
         silent = sim.faults.hit("router-silent")
-        routes = {} if silent else sim.router.observe(PROJECT)
+        if routes is None:
+            routes = sim.router.observe(PROJECT)
         observation = Observation(
             project=PROJECT,
             replicas=replicas,
             health=self._health(replicas),
-            routes=routes,
+            routes={} if silent else routes,
             taken_at_s=taken_s,
             routes_known=not silent,
         )

@@ -15,7 +15,7 @@ from fairlead.observed import Health
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.lifecycle import drained
 from fairlead.rollout.state import Instance, Restarts, Rollout, ServiceState, Target
-from fairlead.rollout.states import LIVE, OCCUPYING, InstancePhase, RolloutPhase, move
+from fairlead.rollout.states import ACTIVE, LIVE, OCCUPYING, InstancePhase, RolloutPhase, move
 from fairlead.rollout.view import ServiceView
 from fairlead.spec.model import Order
 
@@ -172,7 +172,9 @@ def _room(state: ServiceState, target: Target, definitions: Mapping[str, Definit
         # One that counts as failed may still run (a list left it out, its start came late) until it is removed.
         return target.replicas - sum(1 for instance in state.instances if instance.phase is not _P.COMPLETED)
     occupied = sum(1 for instance in state.instances if instance.phase in OCCUPYING)
-    if state.rollout is not None and order_of(state, definitions) is Order.STOP_FIRST:
+    under_way = state.rollout is not None and state.rollout.phase in ACTIVE
+    # Afterwards an old replica that only finishes its streams takes nobody's place.
+    if state.rollout is not None and under_way and order_of(state, definitions) is Order.STOP_FIRST:
         return max(target.replicas, state.rollout.origin_replicas) - occupied
     return target.replicas
 

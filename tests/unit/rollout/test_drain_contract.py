@@ -1,0 +1,127 @@
+"""The drain contract step by step: out of the pool, confirmed; nothing in flight or the deadline; then the signal."""
+
+from __future__ import annotations
+
+from tests.simulation.byhand import ByHand, api
+
+from fairlead.observed import Health
+from fairlead.rollout import commands
+
+
+def replacing(world: ByHand) -> None:
+    """Version 1 serves, version 2 is ready and in the pool, version 1 is told to leave."""
+    world.up(api(1))
+    world.run(12)
+    world.up(api(2))
+    for _ in range(30):
+        world.look()
+        if "draining" in world.phases().values():
+            break
+        world.carry_out()
+        world.health |= dict.fromkeys(world.replicas, Health.READY)
+    assert world.phases()["shop.api.1"] == "draining"
+
+
+def test_no_signal_before_the_proxy_has_confirmed() -> None:
+    world = ByHand()
+    replacing(world)
+    world.orders = []
+    for _ in range(20):
+        world.look(1.0)
+        assert not [key for key in world.asked() if key.startswith("stop")]
+
+
+def test_no_signal_while_a_request_is_in_flight_until_its_deadline() -> None:
+    world = ByHand()
+    replacing(world)
+    world.carry_out()
+    world.open("shop.api.1", requests=1)
+    began_s = world.now_s
+    while "stop shop.api.1" not in world.asked():
+        world.look(1.0)
+        world.carry_out(commands.ApplyRoutes)
+        world.open("shop.api.1", requests=1)
+        assert world.now_s - began_s < 60
+    assert world.now_s - began_s >= 30
+    assert "shop.api.2" not in world.phases() or world.phases()["shop.api.2"] != "draining"
+
+
+def test_a_stream_has_a_deadline_of_its_own_and_is_closed_in_stages_towards_it() -> None:
+    world = ByHand()
+    replacing(world)
+    world.carry_out()
+    world.open("shop.api.1", streams=6)
+    began_s = world.now_s
+    shares = []
+    while "stop shop.api.1" not in world.asked():
+        shares += [o.command.share for o in world.look(1.0) if isinstance(o.command, commands.ShedStreams)]
+        world.carry_out(commands.ApplyRoutes)
+        world.carry_out(commands.ShedStreams)
+        world.open("shop.api.1", streams=6)
+        assert world.now_s - began_s < 400
+    assert world.now_s - began_s >= 300
+    assert shares == [1 / 3, 1 / 2, 1.0]
+
+
+def test_a_silent_router_confirms_nothing() -> None:
+    world = ByHand()
+    replacing(world)
+    world.carry_out()
+    for _ in range(20):
+        world.look(1.0, routes_known=False)
+        assert world.asked() == []
+
+
+def test_a_look_that_began_before_the_decision_confirms_nothing() -> None:
+    world = ByHand()
+    replacing(world)
+    decided_s = world.now_s
+    world.carry_out()
+    for _ in range(5):
+        world.look(1.0, taken_s=decided_s - 0.5)
+        assert not [key for key in world.asked() if key.startswith("stop")]
+
+
+def test_nobody_is_signalled_while_a_change_of_the_routes_is_under_way() -> None:
+    """The change may be an older one that puts the replica back."""
+    world = ByHand()
+    world.up(api(1))
+    for _ in range(4):
+        world.look()
+        world.carry_out()
+    world.health |= {"shop.api.1": Health.READY, "shop.api.2": Health.READY}
+    world.look()
+    assert world.asked() == ["routes"]
+    world.core.down("shop", False, world.now_s)
+    for _ in range(10):
+        world.look(1.0)
+        assert world.asked() == ["routes"], "the proxy shows nobody in the pool, and is about to put both into it"
+    world.carry_out()
+    world.run(12)
+    assert world.signalled == ["shop.api.1", "shop.api.2"]
+
+
+def test_a_new_controller_trusts_the_proxy_only_after_telling_it_something() -> None:
+    world = ByHand()
+    replacing(world)
+    world.carry_out()
+    world.restart_controller()
+    world.look(1.0)
+    assert world.asked() == ["routes"]
+    world.carry_out()
+    world.look(1.0)
+    world.look(1.0)
+    assert "stop shop.api.1" in world.asked()
+
+
+def test_a_request_that_ends_lets_its_replica_go_at_once() -> None:
+    world = ByHand()
+    replacing(world)
+    world.carry_out()
+    world.open("shop.api.1", requests=1)
+    world.look(1.0)
+    world.look(1.0)
+    assert "stop shop.api.1" not in world.asked()
+    world.open("shop.api.1", requests=0)
+    world.look(0.01)
+    assert "stop shop.api.1" in world.asked()
