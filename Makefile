@@ -11,6 +11,7 @@ READY  := $(VENV)/.ready
 PYTHON ?=
 SEEDS  ?= 1000
 CORPUS ?=
+ORACLE ?=
 TEST_ARGS ?= -q -n 2 --dist worksteal
 
 .PHONY: help install test check demo bench simulate parity clean
@@ -68,9 +69,9 @@ bench: $(READY) ## measure, and write benchmarks/README.md (some minutes; leave 
 simulate: $(READY) ## the seeded simulation (SEEDS=1000)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
-parity: $(READY) ## compare our reading of Compose files with Docker's (CORPUS=folder)
+parity: $(READY) ## compare our reading of Compose files with Docker's (CORPUS=folder ORACLE=docker-compose binary)
 	@if [ -z "$(CORPUS)" ]; then echo "error: name the folder of Compose files: make parity CORPUS=dir" >&2; exit 2; fi
-	@$(BIN)/python -m tests.integration.parity $(CORPUS)
+	@$(BIN)/python -m tests.integration.parity $(CORPUS) $(if $(ORACLE),--oracle $(ORACLE))
 
 clean: ## remove .venv, caches and build results
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.integration.parity.compare import SAME, Verdict, judge
+from tests.integration.parity.oracle import find_oracle
 from tests.integration.parity.projects import find_projects
 from tests.integration.parity.sides import run_fairlead, run_oracle
 
@@ -19,11 +19,11 @@ TARGET = 0.99
 def main() -> int:
     parser = argparse.ArgumentParser(prog="parity")
     parser.add_argument("corpus", type=Path, nargs="+")
-    parser.add_argument("--oracle", default=shutil.which("docker-compose"), help="the binary of Docker Compose")
+    parser.add_argument("--oracle", default=find_oracle(), help="the binary of Docker Compose")
     parser.add_argument("--details", action="store_true", help="also list what both reject or is different on purpose")
     arguments = parser.parse_args()
     if not arguments.oracle:
-        parser.error("docker-compose is not on PATH; name the binary with --oracle")
+        parser.error("Docker Compose was not found; name its binary with --oracle (make parity ORACLE=path)")
     worst = 1.0
     for corpus in arguments.corpus:
         worst = min(worst, compare_corpus(corpus, arguments.oracle, arguments.details))

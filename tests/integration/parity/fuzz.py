@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import random
 import re
-import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -21,6 +20,7 @@ from fairlead.spec.environment import FILE_NAMES
 from fairlead.spec.rules import words
 from tests.integration.parity.compare import SAME, judge
 from tests.integration.parity.generate import GENERATORS, ODD, generate
+from tests.integration.parity.oracle import find_oracle
 from tests.integration.parity.projects import Candidate, find_projects
 from tests.integration.parity.sides import run_fairlead, run_oracle
 
@@ -79,7 +79,7 @@ MUTATIONS: dict[str, Mutation] = {"bytes": mutate_bytes, "values": mutate_values
 def main() -> int:
     parser = argparse.ArgumentParser(prog="parity.fuzz")
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--oracle", default=shutil.which("docker-compose"))
+    parser.add_argument("--oracle", default=find_oracle())
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--mode", choices=sorted({*MUTATIONS, *GENERATORS}), default="bytes")
