@@ -26,7 +26,7 @@ from fairlead.routers.haproxy.layout import Frontend, frontends
 from fairlead.routers.haproxy.names import quoted, unquoted
 from fairlead.routers.haproxy.proxy import LOOK_AGAIN_S, RELOAD_DEADLINE_S, Live, Proxy, deadline
 from fairlead.routers.haproxy.render import Environment, hold_map
-from fairlead.routers.haproxy.state import Desired, load, save
+from fairlead.routers.haproxy.state import DamagedStateError, Desired, load, save, set_aside
 from fairlead.routers.haproxy.status import Counters, PassiveHealth, WorkerReport, report, samples, statuses
 from fairlead.routers.haproxy.words import Words
 from fairlead.routing import Route, RouteStatus
@@ -57,12 +57,13 @@ class HAProxyRouter:
             drop_to=self._launcher.drop_to,
         )
         self._proxy = Proxy(self._files, self._launcher, environment)
-        self._desired = load(self._files.state)
         self._busy = asyncio.Lock()
         self._started = asyncio.Event()
         self._counters = Counters()
         self._health = PassiveHealth()
         self._words = Words()
+        self._desired = Desired()
+        self._desired = self._stored()
         self._sweeper: asyncio.Task[None] | None = None
 
     @property
@@ -86,7 +87,7 @@ class HAProxyRouter:
 
     async def apply(self, project: str, routes: Sequence[Route]) -> None:
         async with self._exclusive():
-            before = load(self._files.state)
+            before = self._stored()
             desired = before.with_project(project, routes, ports.free_port)
             wanted = frontends(desired)
             live = await self._proxy.live()
@@ -218,7 +219,7 @@ class HAProxyRouter:
                 return
             self._words.tell("haproxy ended")
             await self._launcher.stop()
-            desired = load(self._files.state)
+            desired = self._stored()
             wanted, lost = await self._without_taken(frontends(desired))
             if wanted:
                 await self._proxy.prepare(wanted)
@@ -279,14 +280,23 @@ class HAProxyRouter:
 
     async def shutdown(self) -> None:
         async with self._exclusive():
-            if not load(self._files.state).routes:
+            if not self._stored().routes:
                 await self._launcher.stop()
         await self.close()
 
     # ── state ───────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _stored(self) -> Desired:
+        """What is stored; where it was damaged, what this process knows: the controller states every route again."""
+        try:
+            return load(self._files.state)
+        except DamagedStateError as error:
+            aside = set_aside(self._files.state)
+            self._words.tell(f"{error.message}; it is kept as {aside.name} and written anew")
+            return self._desired
+
     def _keep(self, desired: Desired) -> None:
-        if desired != load(self._files.state):
+        if desired != self._stored():
             save(self._files.state, desired)
         self._desired = desired
 

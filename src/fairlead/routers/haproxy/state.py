@@ -45,6 +45,10 @@ class Desired:
         return Desired(projects, chosen)
 
 
+class DamagedStateError(RouterError):
+    """What is stored is no state: its disk, or somebody, has broken it."""
+
+
 class _Stored(msgspec.Struct):
     version: int
     projects: dict[str, list[Route]]
@@ -54,6 +58,7 @@ class _Stored(msgspec.Struct):
 def load(path: Path) -> Desired:
     """The stored state; empty where there is none.
 
+    :raises DamagedStateError: it is no state.
     :raises RouterError: it cannot be read, or a newer Fairlead wrote it.
     """
     try:
@@ -65,12 +70,26 @@ def load(path: Path) -> Desired:
     try:
         stored = msgspec.json.decode(raw, type=_Stored)
     except msgspec.DecodeError as error:
-        raise RouterError(
-            f"{path} is damaged: {error}", hint=f"remove {path}: the next release writes it anew"
-        ) from None
+        raise DamagedStateError(f"{path} is damaged: {error}") from None
     if stored.version != _VERSION:
         raise RouterError(f"{path} has version {stored.version}, this Fairlead writes {_VERSION}")
-    return Desired({project: tuple(routes) for project, routes in stored.projects.items()}, stored.chosen)
+    desired = Desired({project: tuple(routes) for project, routes in stored.projects.items()}, stored.chosen)
+    if lost := [route.key for route in desired.routes if not route.listen.port and route.key not in desired.chosen]:
+        raise DamagedStateError(f"{path} is damaged: no port for {lost[0]}")
+    return desired
+
+
+def set_aside(path: Path) -> Path:
+    """Move what is stored out of the way, for a person to look at; where it is now.
+
+    :raises RouterError: it cannot be moved.
+    """
+    aside = path.with_name(f"{path.name}.damaged")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        raise RouterError(f"cannot move {path} away: {error.strerror}") from error
+    return aside
 
 
 def save(path: Path, desired: Desired) -> None:
