@@ -76,6 +76,7 @@ class Behaviour:
         if real.signalled_at_s is not None or real.hung:
             return
         real.accepts = True
+        real.has_served = True
         self._turn(real, Health.READY)
         if bad == "crash-later":
             how = Exit(cause=ExitCause.EXITED, code=1)

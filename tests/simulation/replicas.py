@@ -14,9 +14,9 @@ class Real:
     """``doomed``: the injector has made the controller give it up, whatever it does from now on."""
 
     __slots__ = (
-        "_observed", "accepts", "addresses", "doomed", "ended", "exclusive", "health", "health_lag_s", "health_log",
-        "hidden_until_s", "hung", "ignores_term", "key", "number", "requests", "sick", "signalled_at_s", "spec",
-        "started_at_s",
+        "_observed", "accepts", "addresses", "doomed", "ended", "exclusive", "has_served", "health", "health_lag_s",
+        "health_log", "hidden_until_s", "hung", "ignores_term", "key", "number", "requests", "sick",
+        "signalled_at_s", "spec", "started_at_s",
     )  # fmt: skip
 
     def __init__(self, spec: ReplicaSpec, number: int, now_s: float, *, exclusive: bool) -> None:
@@ -26,6 +26,7 @@ class Real:
         self.exclusive = exclusive
         self.started_at_s = now_s
         self.accepts = False
+        self.has_served = False
         self.sick = False
         self.hung = False
         self.doomed = False

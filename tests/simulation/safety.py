@@ -29,9 +29,10 @@ _ENDED = frozenset({"rolled-back", "superseded", "failed"})
 
 class Bar:
     """What one service has to keep up. ``floor``: so many have served; ``low``, ``high``: the numbers wanted
-    since all was steady; ``slack``: how many may be missing in a stop-first exchange."""
+    since all was steady; ``slack``: how many may be missing in a stop-first exchange; ``tolerated``: how many
+    failures the policy goes on with."""
 
-    __slots__ = ("floor", "high", "low", "order_seen", "slack", "surge", "target", "touched")
+    __slots__ = ("floor", "high", "low", "slack", "surge", "target", "tolerated", "touched")
 
     def __init__(self) -> None:
         self.floor = 0
@@ -40,12 +41,12 @@ class Bar:
         self.slack = 0
         self.surge = 0
         self.target = 0
+        self.tolerated = 0
         self.touched = False
-        self.order_seen = False
 
     @property
     def required(self) -> int:
-        return max(0, self.low - self.slack)
+        return max(0, self.low - self.slack - self.tolerated)
 
 
 class Safety:
@@ -246,10 +247,12 @@ class Safety:
         active = rollout is not None and rollout.phase in ACTIVE
         live = sum(instance.phase in LIVE for instance in state.instances)
         if not active and live <= wanted and bar.floor >= wanted - self._excess(state, controller):
-            bar.low, bar.high, bar.slack, bar.surge = wanted, wanted, 0, 0
+            bar.low, bar.high, bar.slack, bar.surge, bar.tolerated = wanted, wanted, 0, 0, 0
         bar.target = wanted
         bar.low = min(bar.low, wanted)
         bar.high = max(bar.high, wanted, rollout.origin.replicas if rollout and rollout.origin else 0)
+        if self._has_noticed_a_loss(name, state):
+            bar.touched = True
         if active or bar.slack or bar.surge:
             self._allow(bar, state, controller, wanted)
         # Taking back what still runs makes nothing new; whoever starts one more has to stay below the bound.
@@ -260,6 +263,22 @@ class Safety:
         )
         if starts and live > bar.high + bar.surge:
             raise Violation("surge", f"{name}: {live} live replicas, {bar.high} wanted and {bar.surge} more allowed")
+
+    def _has_noticed_a_loss(self, name: str, state: ServiceState) -> bool:
+        """Whether the controller has just learned of something that the injector did."""
+        before = self._states.get(name)
+        ready = {i.id for i in before.instances if i.phase is InstancePhase.READY} if before is not None else set()
+        for instance in state.instances:
+            if instance.id in ready and instance.phase is not InstancePhase.READY:
+                real = self._sim.engine.reals.get(instance.id)
+                if real is None or not self._is_well(real):
+                    return True
+        return False
+
+    def _is_well(self, real: Real) -> bool:
+        now_s = self._sim.world.now_s
+        well = real.runs and not real.doomed and real.hidden_until_s <= now_s
+        return well and real.verdict(now_s) is Health.READY
 
     def _excess(self, state: ServiceState, controller: SimController) -> int:
         """How many failures the policy tolerates without replacing them."""
@@ -282,8 +301,7 @@ class Safety:
                     bar.slack = max(bar.slack, update.parallelism)
                 bar.surge = max(bar.surge, min(update.parallelism, max(wanted, bar.high)))
                 if update.max_failure_ratio > 0 or update.failure_action is FailureAction.CONTINUE:
-                    failed = state.rollout.failed_slots if state.rollout else ()
-                    bar.slack = max(bar.slack, len(failed))
+                    bar.tolerated = max(bar.tolerated, len(state.rollout.failed_slots) if state.rollout else 0)
 
     # After every event
 
@@ -306,14 +324,14 @@ class Safety:
 
     def _serving(self, name: str, state: ServiceState) -> int:
         sim = self._sim
-        now_s = sim.world.now_s
         pools = [sim.router.ready[key] for key in sim.router.ready if key.split("/")[1] == name]
         ready = {i.id for i in state.instances if i.phase is InstancePhase.READY}
         count = 0
         for real in sim.engine.reals.values():
-            if real.service != name or not real.serves or real.doomed or real.hidden_until_s > now_s:
+            if real.service != name or real.signalled_at_s is not None or not real.has_served:
                 continue
-            if real.verdict(now_s) is not Health.READY:
+            # What the controller cannot know of yet is not held against what it does meanwhile.
+            if not self._is_well(real) and real.id not in ready:
                 continue
             if pools:
                 count += all(real.id in pool for pool in pools)

@@ -27,7 +27,7 @@ def converge(
     state: ServiceState, view: ServiceView, definitions: Mapping[str, Definition], now_s: float
 ) -> ServiceState:
     """``state`` with replicas created, taken back and drained as the target and the rollout want it."""
-    state = _take_back(state, view)
+    state = _take_back(state, view, now_s)
     state = _drain_others(state, view, definitions, now_s)
     state = _drain_surplus(state, view, now_s)
     state = _create_current(state, definitions, now_s)
@@ -49,7 +49,7 @@ def _replace_instance(state: ServiceState, changed: Mapping[str, Instance]) -> S
     return replace(state, instances=tuple(changed.get(instance.id, instance) for instance in state.instances))
 
 
-def _take_back(state: ServiceState, view: ServiceView) -> ServiceState:
+def _take_back(state: ServiceState, view: ServiceView, now_s: float) -> ServiceState:
     """A draining replica that is wanted again serves again: nothing is faster than what still runs."""
     target = state.target
     if target is None or state.leaving:
@@ -60,7 +60,15 @@ def _take_back(state: ServiceState, view: ServiceView) -> ServiceState:
         free = instance.slot <= target.replicas and instance.slot not in taken
         wanted = free and instance.phase is _P.DRAINING and not instance.failure and not instance.leftover
         if wanted and _is_ready(instance, view):
-            changed[instance.id] = move(instance, _P.READY, draining_since_s=None, out_since_s=None, shed_stage=0)
+            changed[instance.id] = move(
+                instance,
+                _P.READY,
+                ready_at_s=now_s if instance.ready_at_s is None else instance.ready_at_s,
+                served=True,
+                draining_since_s=None,
+                out_since_s=None,
+                shed_stage=0,
+            )
             taken.add(instance.slot)
     return _replace_instance(state, changed)
 

@@ -125,3 +125,30 @@ def test_a_request_that_ends_lets_its_replica_go_at_once() -> None:
     world.open("shop.api.1", requests=0)
     world.look(0.01)
     assert "stop shop.api.1" in world.asked()
+
+
+def test_a_replica_taken_back_before_it_was_ever_ready_drains_like_any_other() -> None:
+    """Told to leave while it started, wanted again, in the pool, told to leave again: its requests count too."""
+    world = ByHand()
+    world.up(api(1))
+    world.run(12)
+    world.core.scale("shop", {"api": 3}, world.now_s)
+    world.look()
+    world.core.scale("shop", {"api": 2}, world.now_s)
+    world.look()
+    world.carry_out(commands.StartReplica)
+    world.core.scale("shop", {"api": 3}, world.now_s)
+    world.health["shop.api.3"] = Health.READY
+    for _ in range(4):
+        world.look()
+        world.carry_out(commands.ApplyRoutes)
+    taken_back = "shop.api.3" in world.pool()
+    world.core.scale("shop", {"api": 2}, world.now_s)
+    world.look()
+    if taken_back:
+        world.carry_out(commands.ApplyRoutes)
+        world.open("shop.api.3", requests=1)
+        for _ in range(5):
+            world.look()
+            assert "stop shop.api.3" not in world.asked()
+    assert taken_back or "shop.api.3" in world.signalled
