@@ -6,7 +6,7 @@ engine behind one in a container.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -20,12 +20,17 @@ ENGINES = ("process", "docker")
 
 
 class Adapters:
-    """The engines and routers in use, one of each kind."""
+    """The engines and routers in use, one of each kind; ``engines`` and ``routers`` (by engine) are there already."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engines: Mapping[str, Engine] | None = None,
+        routers: Mapping[str, Router] | None = None,
+    ) -> None:
         self._settings = settings
-        self._engines: dict[str, Engine] = {}
-        self._routers: dict[str, Router] = {}
+        self._engines = dict(engines or {})
+        self._routers = dict(routers or {})
 
     def engine(self, name: str) -> Engine:
         """The engine called ``name``.
@@ -41,14 +46,6 @@ class Adapters:
         if engine not in self._routers:
             self._routers[engine] = self._make_router(engine)
         return self._routers[engine]
-
-    def engines(self) -> Iterator[tuple[str, Engine]]:
-        """Those in use."""
-        yield from sorted(self._engines.items())
-
-    def routers(self) -> Iterator[tuple[str, Router]]:
-        """Those in use, by engine."""
-        yield from sorted(self._routers.items())
 
     async def close(self) -> None:
         """Let go of all of them; replicas and load balancers go on."""

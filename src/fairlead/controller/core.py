@@ -28,7 +28,7 @@ from fairlead.rollout.invariants import check
 from fairlead.rollout.machine import Settled, step
 from fairlead.rollout.notes import Note
 from fairlead.rollout.pools import difference, settings_digest
-from fairlead.rollout.state import ProjectState, ScaleOverride, TransactionPhase
+from fairlead.rollout.state import ProjectState, TransactionPhase
 from fairlead.rollout.timers import MARGIN_S, next_wake_s
 from fairlead.routing import Route
 from fairlead.store.base import Commit, Event, Intent, Severity, Store
@@ -71,7 +71,7 @@ class Core:
     def plan(self, request: UpRequest) -> Plan:
         """What :meth:`up` would do."""
         book = self.books.get(request.project.name)
-        overrides = book.project.scale if book is not None else {}
+        overrides = {**(book.project.scale if book is not None else {}), **requests.overrides_of(request)}
         return requests.plan_for(book, request.project.name, requests.wanted_by_file(request.project, overrides))
 
     def open_operation(
@@ -109,13 +109,8 @@ class Core:
         if book.gone:
             project = ProjectState(name=book.name, engine=engine)
             book = Book(project=project, operations=book.operations, requests=book.requests)
-        project = changed(book.project, files=request.project.files, engine=engine)
-        for service, replicas in request.scale.items():
-            if service not in request.project.services:
-                raise NotFoundError(f"--scale: the project has no service {service!r}")
-            base = request.project.services[service].replicas
-            override = {service: ScaleOverride(base=base, replicas=replicas)}
-            project = changed(project, scale={**project.scale, **override})
+        overrides = {**book.project.scale, **requests.overrides_of(request)}
+        project = changed(book.project, files=request.project.files, engine=engine, scale=overrides)
         again = frozenset(request.project.services) if request.force_recreate else frozenset[str]()
         wanted = requests.wanted_by_file(request.project, project.scale, again=again)
         return self._release(replace(book, project=project), operation_id, wanted, "up", now_s)
@@ -180,7 +175,8 @@ class Core:
         operation = self.open_operation(project, OperationKind.DOWN, now_s)
         book = self.book(project)
         state = changed(book.project, leaving=True, remove_volumes=volumes, paused=False)
-        after = replace(book, project=state, requests={})
+        # What was asked for before and has not begun never will.
+        after = outcomes.supersede_operations(replace(book, project=state, requests={}), operation, now_s)
         self._commit(after, now_s, events=[project_event(after, "down", "goes down", now_s)])
         return operation
 
@@ -190,6 +186,8 @@ class Core:
             return
         book = adopted(project, engine, specs, self._cores, now_s)
         if book is not None:
+            before = self._book_or_new(project)
+            book = replace(book, operations=before.operations, requests=before.requests)
             what = f"found {len(specs)} replicas without a record of them, and goes on with them as release 1"
             self._commit(book, now_s, events=[project_event(book, "adopted", what, now_s)])
 

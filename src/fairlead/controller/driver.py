@@ -17,11 +17,12 @@ from fairlead.controller.core import Core, Order
 from fairlead.controller.execute import Executor
 from fairlead.controller.observe import observe
 from fairlead.engines.base import Engine
-from fairlead.errors import EngineError, FairleadError, StoreConflictError
+from fairlead.errors import FairleadError, StoreConflictError
 from fairlead.observed import Observation
 from fairlead.probes.runner import HealthMonitor
 from fairlead.rollout import commands
 from fairlead.rollout.states import InstancePhase
+from fairlead.routers.base import Router
 
 POLL_S = 0.05
 """How often a project is looked at while something drains: the proxy's counts are not pushed."""
@@ -95,10 +96,10 @@ class Driver:
     async def _cycle(self, group: asyncio.TaskGroup) -> float:
         """One look and its consequences; how long to wait at most for the next."""
         book = self._core.book(self.project)
-        engine = self._adapters.engine(book.project.engine)
-        router = self._adapters.router(book.project.engine)
         self._removed.clear()
         try:
+            engine = self._adapters.engine(book.project.engine)
+            router = self._adapters.router(book.project.engine)
             observation = await observe(book, engine, router, self._monitor, self._clock.now_s())
             observation = _without(observation, self._removed)
             self.last_observation = observation
@@ -109,8 +110,12 @@ class Driver:
         except FairleadError as error:
             _log.warning("cannot look", project=self.project, error=error.message)
             return TROUBLE_S
+        except Exception:
+            # Whatever is wrong with one project must not end the care for all others.
+            _log.exception("cannot look", project=self.project)
+            return TROUBLE_S
         for order in orders:
-            group.create_task(self._carry_out(order, engine))
+            group.create_task(self._carry_out(order, engine, router))
         return self._pause_s(self._core.book(self.project))
 
     def _pause_s(self, book: Book) -> float:
@@ -120,12 +125,11 @@ class Driver:
         wake_at_s = self._core.wake_at_s(self.project, now_s)
         return REST_S if wake_at_s is None else min(REST_S, max(POLL_S, wake_at_s - now_s))
 
-    async def _carry_out(self, order: Order, engine: Engine) -> None:
+    async def _carry_out(self, order: Order, engine: Engine, router: Router) -> None:
         command = order.command
         if isinstance(command, commands.RemoveReplica):
             await self._keep_last_words(order, engine)
             self._monitor.forget(command.replica_id)
-        router = self._adapters.router(self._core.book(self.project).project.engine)
         error = await self._executor.carry_out(order, engine, router)
         try:
             self._core.settle(self.project, order.intent, command, error, self._clock.now_s())
@@ -133,36 +137,41 @@ class Driver:
             raise
         except FairleadError as trouble:
             _log.warning("cannot write down", command=command.key, error=trouble.message)
+        except Exception:
+            _log.exception("cannot take note", command=command.key)
         if isinstance(command, commands.RemoveReplica) and error is None:
             self._removed.add(command.replica_id)
         self._reason.set()
 
     async def _keep_last_words(self, order: Order, engine: Engine) -> None:
-        """A replica that failed is about to be forgotten: keep the end of what it said."""
+        """A replica that failed is about to be forgotten: keep the end of what it said.
+
+        Without it the replica goes all the same, for whatever reason it cannot be had.
+        """
         command = order.command
         assert isinstance(command, commands.RemoveReplica)
         if not self._core.has_failed(self.project, command.replica_id):
             return
-        lines: list[str] = []
         try:
             async with asyncio.timeout(TROUBLE_S):
-                lines.extend([line.text async for line in engine.logs(command.replica_id, tail=LOG_TAIL_LINES)])
-        except (TimeoutError, EngineError) as error:
-            _log.warning("no log to keep", replica=command.replica_id, error=str(error))
-        if lines:
-            self._core.tell_last_words(self.project, command.replica_id, lines, self._clock.now_s())
+                lines = [line.text async for line in engine.logs(command.replica_id, tail=LOG_TAIL_LINES)]
+            if lines:
+                self._core.tell_last_words(self.project, command.replica_id, lines, self._clock.now_s())
+        except StoreConflictError:
+            raise
+        except Exception as error:
+            _log.warning("no log to keep", replica=command.replica_id, error=f"{type(error).__name__}: {error}")
 
     async def _clean_up(self) -> None:
-        book = self._core.book(self.project)
-        engine = self._adapters.engine(book.project.engine)
+        project = self._core.book(self.project).project
         try:
-            await engine.cleanup(self.project, volumes=book.project.remove_volumes)
-        except FairleadError as error:
-            _log.warning("cannot clean up", project=self.project, error=error.message)
+            await self._adapters.engine(project.engine).cleanup(self.project, volumes=project.remove_volumes)
+        except Exception as error:
+            _log.warning("cannot clean up", project=self.project, error=f"{type(error).__name__}: {error}")
         try:
-            await self._adapters.router(book.project.engine).shutdown()
-        except FairleadError as error:
-            _log.warning("cannot stop the router", error=error.message)
+            await self._adapters.router(project.engine).shutdown()
+        except Exception as error:
+            _log.warning("cannot stop the router", error=f"{type(error).__name__}: {error}")
 
 
 def _without(observation: Observation, removed: set[str]) -> Observation:

@@ -11,7 +11,8 @@ from dataclasses import replace
 from msgspec.structs import replace as changed
 
 from fairlead.controller.book import RELEASES_KEPT, Book, Release, StoredDefinition
-from fairlead.errors import NotFoundError, RefusedError
+from fairlead.controller.controls import UpRequest
+from fairlead.errors import NotFoundError, RefusedError, UsageError
 from fairlead.plan.operations import Action, Operation, Plan
 from fairlead.plan.planner import Current, Wanted, jobs, plan
 from fairlead.rollout.release import begin_rollout, last_good
@@ -38,6 +39,31 @@ def wanted_by_file(
         )
         for name, service in project.services.items()
     }
+
+
+def overrides_of(request: UpRequest) -> dict[str, ScaleOverride]:
+    """The numbers that `up --scale` sets, by service.
+
+    :raises NotFoundError: the file has no such service.
+    :raises UsageError: a number is below 0.
+    """
+    refuse_scale(request)
+    services = request.project.services
+    return {name: ScaleOverride(base=services[name].replicas, replicas=n) for name, n in request.scale.items()}
+
+
+def refuse_scale(request: UpRequest) -> None:
+    """Refuse numbers for services that the file does not have; raises as :func:`overrides_of`."""
+    for service, replicas in sorted(request.scale.items()):
+        if service not in request.project.services:
+            known = ", ".join(sorted(request.project.services)) or "none"
+            raise NotFoundError(f"--scale: the project has no service {service!r}", hint=f"services: {known}")
+        _refuse_negative(service, replicas)
+
+
+def _refuse_negative(service: str, replicas: int) -> None:
+    if replicas < 0:
+        raise UsageError(f"{service}={replicas}: the number of replicas must be 0 or more")
 
 
 def effective_replicas(in_file: int, override: ScaleOverride | None) -> int:
@@ -171,6 +197,7 @@ def set_scale(book: Book, numbers: Mapping[str, int]) -> Book:
         if state is None or state.target is None:
             known = ", ".join(sorted(services)) or "none"
             raise NotFoundError(f"{book.name} has no service {name!r}", hint=f"services: {known}")
+        _refuse_negative(name, replicas)
         base = book.stored[state.target.definition_id].revision.service.replicas
         overrides[name] = ScaleOverride(base=base, replicas=replicas)
         services[name] = changed(state, target=changed(state.target, replicas=replicas), restarts={})

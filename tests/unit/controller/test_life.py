@@ -1,0 +1,349 @@
+"""The controller's own life: what it prepares, how it ends and starts again, and what cannot end it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fairlead.controller.controls import Operation, OperationKind, OperationState
+from fairlead.controller.runtime import Controller
+from fairlead.engines.base import Report
+from fairlead.engines.memory import Behaviour
+from fairlead.errors import EngineUnavailableError, RefusedError, StartFailedError, StoreConflictError, StoreFullError
+from fairlead.spec.model import Project
+from fairlead.store.base import Commit
+
+from .house import CRASH, DEADLINE_S, House, Store, ended, eventually, replicas, request, service, succeeded
+
+
+class Gate:
+    """A preparation that stands still until it is let on; ``asked``: the versions it was asked for, in order."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.asked: list[str] = []
+
+    async def __call__(self, project: Project, report: Report) -> Project:
+        self.asked.append(project.services["api"].environment["VERSION"])
+        await self.open.wait()
+        return project
+
+
+async def versions(controller: Controller) -> set[str]:
+    """The revisions that run."""
+    return {row.revision for row in await controller.replicas("shop")}
+
+
+# Preparing
+
+
+async def test_what_is_prepared_is_what_is_released_and_its_progress_is_told(house: House) -> None:
+    async def pin(project: Project, report: Report) -> Project:
+        report("pulling api")
+        pinned = replace(project.services["api"], image="api@sha256:1")
+        return replace(project, services={"api": pinned})
+
+    house.engine.preparing = pin
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service())))
+        (spec,) = await house.engine.recall("shop")
+        assert spec.revision.service.image == "api@sha256:1"
+        told = [event.message async for event in controller.events("shop")]
+        assert told[0] == "pulling api"
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (StartFailedError("no such image", hint="build it"), "no such image (build it)"),
+        (EngineUnavailableError("the daemon is away"), "the daemon is away"),
+        (KeyError("oops"), "KeyError: 'oops'"),
+    ],
+)
+async def test_a_preparation_that_fails_leaves_what_serves_alone(house: House, error: Exception, says: str) -> None:
+    async def fail(project: Project, report: Report) -> Project:
+        raise error
+
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service(version="v1"))))
+        before = await versions(controller)
+        house.engine.preparing = fail
+        done = await ended(controller, await controller.up(request(service(version="v2"))))
+        assert (done.state, done.message, done.release) == (OperationState.FAILED, says, None)
+        assert await versions(controller) == before
+        assert [row.number for row in await controller.history("shop")] == [1]
+        assert house.store.documents("request") == {}
+        house.engine.preparing = None
+        await succeeded(controller, await controller.up(request(service(version="v2"))))
+
+
+async def test_a_first_preparation_that_fails_leaves_no_project(house: House) -> None:
+    async def fail(project: Project, report: Report) -> Project:
+        raise StartFailedError("no such image")
+
+    house.engine.preparing = fail
+    async with house.running() as controller:
+        done = await ended(controller, await controller.up(request(service())))
+        assert done.state is OperationState.FAILED
+        assert await controller.projects() == ()
+
+
+async def test_an_older_request_never_overtakes_a_newer_one(house: House) -> None:
+    gate = house.engine.preparing = Gate()
+    async with house.running() as controller:
+        older = await controller.up(request(service(version="v1")))
+        await eventually(lambda: gate.asked == ["v1"], "the first is being prepared")
+        newer = await controller.up(request(service(version="v2")))
+        gate.open.set()
+        await succeeded(controller, newer)
+        assert (await ended(controller, older)).state is OperationState.FAILED
+        (spec,) = await house.engine.recall("shop")
+        assert spec.revision.service.environment["VERSION"] == "v2"
+        assert gate.asked == ["v1", "v2"]
+
+
+async def test_down_ends_what_is_still_being_prepared(house: House) -> None:
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service(version="v1"))))
+        gate = house.engine.preparing = Gate()
+        pending = await controller.up(request(service(version="v2")))
+        await eventually(lambda: gate.asked == ["v2"], "it is being prepared")
+        down = await controller.down("shop", volumes=False)
+        over = await ended(controller, pending)
+        assert (over.state, over.message) == (OperationState.FAILED, f"superseded by down {down.id}")
+        gate.open.set()
+        await succeeded(controller, down)
+        # The next one waits its turn behind the one that was given up: that has done nothing.
+        house.engine.preparing = None
+        again = await succeeded(controller, await controller.up(request(service(version="v3"))))
+        assert again.release == 1
+
+
+# Ending and starting again
+
+
+async def test_a_controller_that_starts_again_goes_on_with_what_runs(house: House) -> None:
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service(**replicas(2)))))
+    async with house.running() as controller:
+        assert [row.id for row in await controller.replicas("shop")] == ["shop.api.1", "shop.api.2"]
+        house.engine.kill("shop.api.1", CRASH)
+
+        async def healed() -> bool:
+            rows = await controller.replicas("shop")
+            return "shop.api.1" not in {row.id for row in rows} and [row.state for row in rows] == ["ready"] * 2
+
+        await eventually(healed, "the crashed replica has a successor")
+        told = [event.message async for event in controller.events("shop")]
+        assert any("exited with status 3" in message for message in told)
+
+
+async def test_a_request_that_was_pending_is_taken_up_again(house: House) -> None:
+    house.engine.preparing = Gate()
+    async with house.running() as controller:
+        operation = await controller.up(request(service()))
+    async with house.running() as controller:
+        assert (await succeeded(controller, operation)).release == 1
+    assert house.store.documents("request") == {}
+
+
+async def test_pending_requests_keep_their_order(house: House) -> None:
+    house.engine.preparing = Gate()
+    async with house.running() as controller:
+        operations = [await controller.up(request(service(version=f"v{n}"))) for n in range(12)]
+    async with house.running() as controller:
+        await succeeded(controller, operations[-1])
+        (spec,) = await house.engine.recall("shop")
+        assert spec.revision.service.environment["VERSION"] == "v11"
+
+
+async def test_a_pending_request_that_cannot_be_read_any_more_fails(house: House) -> None:
+    house.engine.preparing = Gate()
+    async with house.running() as controller:
+        operation = await controller.up(request(service()))
+    key = ("request", "shop", operation.id)
+    epoch = house.store.acquire("a test")
+    house.store.commit(epoch, Commit(put={key: {"what": "is this"}}))
+    async with house.running() as controller:
+        done = await ended(controller, operation)
+        assert (done.state, "another version" in done.message) == (OperationState.FAILED, True)
+        await succeeded(controller, await controller.up(request(service())))
+
+
+async def test_an_empty_store_finds_again_what_runs(house: House) -> None:
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service(**replicas(2)))))
+        before = await versions(controller)
+    house.store = Store()
+    async with house.running() as controller:
+        assert [status.name for status in await controller.projects()] == ["shop"]
+
+        async def is_back() -> bool:
+            return (await controller.project("shop")).state == "running"
+
+        await eventually(is_back, "the project serves")
+        rows = await controller.replicas("shop")
+        assert [(row.id, row.state) for row in rows] == [("shop.api.1", "ready"), ("shop.api.2", "ready")]
+        assert await versions(controller) == before
+        (release,) = await controller.history("shop")
+        assert (release.kind, release.state, release.current) == ("adopted", "succeeded", True)
+        done = await succeeded(controller, await controller.up(request(service(**replicas(2)))))
+        assert [row.id for row in await controller.replicas("shop")] == ["shop.api.1", "shop.api.2"]
+        assert done.state is OperationState.SUCCEEDED
+
+
+async def test_another_engine_is_asked_before_the_first_release_on_it(tmp_path: Path) -> None:
+    house = House(tmp_path, engine_name="docker")
+    house.settings = replace(house.settings, engine="docker")
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service(version="v1"))))
+    house.store, house.settings = Store(), replace(house.settings, engine=None)
+    async with house.running() as controller:
+        (step,) = (await controller.plan(request(service(version="v1"), engine="docker")))["operations"]
+        assert step["action"] == "keep"
+        with pytest.raises(RefusedError, match="runs on the engine docker"):
+            await controller.up(request(service(version="v1"), engine="process"))
+
+
+async def test_an_engine_that_does_not_answer_at_the_start_is_no_reason_not_to_start(house: House) -> None:
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service())))
+    house.store = Store()
+    house.engine = house.engine.reopened()
+    house.engine.spoiled["projects"] = EngineUnavailableError("no answer")
+    async with house.running() as controller:
+        assert await controller.projects() == ()
+        await succeeded(controller, await controller.up(request(service())))
+        assert (await controller.history("shop"))[-1].kind == "adopted"
+
+
+async def test_the_first_look_is_waited_for_and_not_for_ever(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service())))
+    house.engine = house.engine.reopened()
+    house.engine.may_observe.clear()
+    async with house.running() as controller:
+        asked = asyncio.create_task(controller.replicas("shop"))
+        await asyncio.sleep(0)
+        assert not asked.done()
+        house.engine.may_observe.set()
+        (row,) = await asked
+        assert (row.native_id, row.health) == ("memory-1", "unknown")
+    monkeypatch.setattr("fairlead.controller.runtime.FIRST_LOOK_TIMEOUT_S", 0.01)
+    house.engine = house.engine.reopened()
+    house.engine.may_observe.clear()
+    async with house.running() as controller:
+        (row,) = await controller.replicas("shop")
+        assert (row.id, row.native_id) == ("shop.api.1", "")
+        house.engine.may_observe.set()
+
+
+# What cannot end it, and what does
+
+
+@pytest.mark.parametrize("error", [EngineUnavailableError("no answer"), KeyError("a mistake of ours")])
+async def test_a_look_that_fails_is_tried_again(house: House, error: Exception) -> None:
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service())))
+        house.engine.spoiled["observe"] = error
+        house.engine.kill("shop.api.1", CRASH)
+        await eventually(lambda: not house.engine.spoiled, "the look that failed")
+
+        async def healed() -> bool:
+            return [(row.id, row.state) for row in await controller.replicas("shop")] == [("shop.api.2", "ready")]
+
+        await eventually(healed, "the crashed replica has a successor")
+
+
+@pytest.mark.parametrize("error", [EngineUnavailableError("no answer"), KeyError("a mistake of ours")])
+async def test_a_project_is_gone_even_where_its_rest_cannot_be_put_away(house: House, error: Exception) -> None:
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service())))
+        house.engine.spoiled["cleanup"] = error
+        await succeeded(controller, await controller.down("shop", volumes=False))
+        await eventually(lambda: not house.engine.spoiled, "the attempt to put it away")
+        await succeeded(controller, await controller.up(request(service())))
+
+
+async def test_a_full_disk_holds_things_up_and_ends_nothing(house: House) -> None:
+    gate = Gate()
+
+    async def tell_and_wait(project: Project, report: Report) -> Project:
+        report("this cannot be stored")
+        return await gate(project, report)
+
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service(version="v1"))))
+        house.engine.preparing = tell_and_wait
+        operation = await controller.up(request(service(version="v2")))
+        house.store.full = True
+        await eventually(lambda: gate.asked == ["v2"], "it is being prepared")
+        with pytest.raises(StoreFullError):
+            await controller.scale("shop", {"api": 2})
+        house.engine.kill("shop.api.1", CRASH)
+        gate.open.set()
+        # Nothing can be decided now, since nothing can be written down; there is nothing to wait for but a turn.
+        for _ in range(10):
+            await asyncio.sleep(0)
+        house.store.full = False
+        over = await ended(controller, operation)
+        assert over.state in (OperationState.FAILED, OperationState.SUCCEEDED)
+
+        async def healed() -> bool:
+            return [row.state for row in await controller.replicas("shop")] == ["ready"]
+
+        await eventually(healed, "the crashed replica has a successor")
+
+
+async def test_a_proxy_that_dies_is_brought_back(house: House) -> None:
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service())))
+        house.router.die()
+
+        async def serves() -> bool:
+            routes = await house.router.observe("shop")
+            return [e.replica_id for e in routes["shop/api/8080"].endpoints] == ["shop.api.1"] if routes else False
+
+        await eventually(serves, "the routes are there again")
+
+
+async def test_a_replica_that_crashes_leaves_its_last_words(house: House) -> None:
+    house.engine.behaviours["api"] = Behaviour(output=("cannot find my keys",))
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service())))
+        house.engine.kill("shop.api.1", CRASH)
+
+        async def are_kept() -> bool:
+            told = [event async for event in controller.events("shop")]
+            return any(e.kind == "replica-output" and "cannot find my keys" in e.message for e in told)
+
+        await eventually(are_kept, "the last words are in the events")
+
+
+async def test_a_controller_that_has_lost_the_lease_ends(house: House) -> None:
+    controller = Controller(house.settings, house.store, house.clock, adapters=house.adapters())
+    work = asyncio.create_task(controller.work())
+    await asyncio.sleep(0)
+    await succeeded(controller, await controller.up(request(service())))
+    house.store.acquire("another controller")
+    with pytest.raises(StoreConflictError):
+        await controller.scale("shop", {"api": 2})
+    house.engine.kill("shop.api.1", CRASH)
+    with pytest.raises(ExceptionGroup) as found:
+        async with asyncio.timeout(DEADLINE_S):
+            await work
+    assert found.value.subgroup(StoreConflictError) is not None
+    seen = await house.engine.observe("shop")
+    assert [replica.id for replica in seen] == ["shop.api.1"], "it has acted without the lease"
+
+
+async def test_stop_controller_leaves_replicas_and_routes(house: House) -> None:
+    async with house.running() as controller:
+        operation: Operation = await succeeded(controller, await controller.up(request(service())))
+        await controller.stop_controller()
+    assert operation.kind is OperationKind.UP
+    assert [replica.id for replica in await house.engine.observe("shop")] == ["shop.api.1"]
+    assert "shop/api/8080" in await house.router.observe("shop")
