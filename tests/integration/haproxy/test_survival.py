@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -50,6 +51,22 @@ async def test_whatever_dies_comes_back_the_same(world: World, victim: str) -> N
         supervisor.cancel()
         await asyncio.gather(supervisor, return_exceptions=True)
         await events.aclose()  # type: ignore[attr-defined]
+
+
+async def test_files_that_somebody_deleted_are_made_again(world: World) -> None:
+    """The old proxy cannot be reached any more, and it holds the ports that the new one needs."""
+    upstream = await world.upstream("shop.api.1")
+    stated = await world.apply(world.route(), [upstream.endpoint()])
+    before, files = world.router.launcher.pids(), world.router.launcher.files
+    await world.router.close()
+    for folder in {files.sockets, files.folder}:
+        shutil.rmtree(folder, ignore_errors=True)
+    router = await world.open()
+    await router.apply("shop", [stated])
+    assert (await router.observe("shop"))[stated.key].listening
+    assert not router.launcher.pids() & before
+    async with aiohttp.ClientSession() as session:
+        assert await replica_of(session, stated) == "shop.api.1"
 
 
 async def test_a_port_lost_while_it_was_down_keeps_no_other_route_down(world: World) -> None:

@@ -94,6 +94,9 @@ class HAProxyRouter:
             if live is None and not desired.routes:
                 self._keep(desired)
                 return
+            if live is None:
+                # One that nobody can reach any more (its sockets were deleted) still holds the ports.
+                await self._launcher.stop()
             if live is None or not self._proxy.serves(live, wanted):
                 await self._proxy.check_ports(wanted, live)
                 await self._proxy.prepare(wanted)
