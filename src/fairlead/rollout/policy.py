@@ -8,6 +8,7 @@ Compose specification's (stop-first, one at a time, pause), which are those of a
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
 from fairlead.rollout.volumes import is_exclusive
 from fairlead.spec.model import (
@@ -59,10 +60,12 @@ class RestartRule(msgspec.Struct, frozen=True, kw_only=True):
 class ServicePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the machine needs to know of a revision.
 
+    ``first``: how the very first replicas come, when there are none to exchange: `update_config` is about updates.
     ``job``: the service is meant to end. ``exclusive``: two replicas must never run at a time.
     ``ports`` maps a route key's published part to the container port behind it.
     """
 
+    first: UpdatePolicy
     update: UpdatePolicy
     rollback: UpdatePolicy
     restart: RestartRule
@@ -88,6 +91,7 @@ def policy_of(service: Service, *, cores: int, job: bool = False) -> ServicePoli
     update = _update(service.deploy.update, service, cores, exclusive, job, default=FailureAction.ROLLBACK)
     rollback = _update(service.deploy.rollback, service, cores, exclusive, job, default=FailureAction.PAUSE)
     return ServicePolicy(
+        first=replace(update, parallelism=_parallelism(UpdateConfig(), service.replicas, cores, False), delay_s=0.0),
         update=update,
         rollback=rollback,
         restart=_restart(service, job),

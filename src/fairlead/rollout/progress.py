@@ -42,7 +42,7 @@ def advance(
     if target is None:
         return _withdrawn(state, rollout)
     policy = definitions[target.definition_id].policy
-    update = policy.rollback if rollout.phase is _R.ROLLING_BACK else policy.update
+    update = rules_of(rollout, policy)
     counted = _count_failures(state, rollout)
     verdict = _gate(state, counted, target, policy, update, definitions, now_s)
     if verdict is not None and verdict.phase is not rollout.phase:
@@ -51,6 +51,13 @@ def advance(
     moved = _batch(state, counted, target, policy, update, view, now_s)
     notes = _progress_notes(state, rollout, moved)
     return (state if moved == rollout else replace(state, rollout=moved)), notes
+
+
+def rules_of(rollout: Rollout, policy: ServicePolicy) -> UpdatePolicy:
+    """By which rules ``rollout`` goes on."""
+    if rollout.phase is _R.ROLLING_BACK:
+        return policy.rollback
+    return policy.first if rollout.origin is None else policy.update
 
 
 def standby_until_s(state: ServiceState, definitions: Mapping[str, Definition]) -> float | None:

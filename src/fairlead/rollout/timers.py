@@ -15,7 +15,7 @@ from fairlead.rollout.drain import SHED_STAGE_S, SHED_STAGES
 from fairlead.rollout.lifecycle import MISSING_S
 from fairlead.rollout.patience import deadlines
 from fairlead.rollout.policy import RESTART_WINDOW_S, START_TIMEOUT_S, ServicePolicy
-from fairlead.rollout.progress import QUIET_S, gate_deadline_s, standby_until_s
+from fairlead.rollout.progress import QUIET_S, gate_deadline_s, rules_of, standby_until_s
 from fairlead.rollout.state import Instance, Rollout, ServiceState
 from fairlead.rollout.states import InstancePhase, RolloutPhase
 
@@ -79,7 +79,7 @@ def _of_rollout(state: ServiceState, rollout: Rollout, definitions: Mapping[str,
     if target is None or target.definition_id not in definitions:
         return
     policy = definitions[target.definition_id].policy
-    update = policy.rollback if rollout.phase is _R.ROLLING_BACK else policy.update
+    update = rules_of(rollout, policy)
     if not policy.job:
         yield gate_deadline_s(state, rollout, policy)
     if rollout.batch_ready_at_s is not None:

@@ -1,0 +1,41 @@
+"""What `update_config` and `rollback_config` are about, and what they are not about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fairlead.controller.controls import OperationState
+from fairlead.spec.model import Deploy, Service, UpdateConfig
+
+from .world import World, service
+
+ONE_BY_ONE = Deploy(replicas=4, update=UpdateConfig(parallelism=1, delay_s=10))
+
+
+def revised(before: Service) -> Service:
+    return replace(before, environment={"VERSION": "v2"})
+
+
+def test_the_very_first_replicas_are_no_update() -> None:
+    world = World()
+    api = service("api", port=8080, deploy=ONE_BY_ONE)
+    operation = world.up(api)
+    assert world.ended(operation, most_s=3).state is OperationState.SUCCEEDED
+    world.up(revised(api))
+    world.for_s(3)
+    assert [start.slot for start in world.started] == [1, 2, 3, 4, 1], "one by one from now on"
+
+
+def test_a_rollback_follows_its_own_rules() -> None:
+    world = World()
+    deploy = replace(ONE_BY_ONE, rollback=UpdateConfig(parallelism=2, delay_s=5))
+    api = service("api", port=8080, deploy=deploy)
+    world.ended(world.up(api))
+    world.up(revised(api))
+    world.for_s(25)
+    assert len(world.started) == 4 + 3
+    world.core.rollback("shop", None, world.now_s)
+    world.for_s(1)
+    assert len(world.started) == 4 + 3 + 2
+    world.for_s(6)
+    assert len(world.started) == 4 + 3 + 3
