@@ -79,7 +79,7 @@ MISTAKES = (
     ),
     Mistake(
         "trust what a predecessor asked of the router",
-        "controller/core.py",
+        "controller/told.py",
         "return name in self._believed or not any(",
         "return name not in self._told or not any(",
     ),
@@ -91,7 +91,7 @@ MISTAKES = (
     ),
     Mistake(
         "act before the journal",
-        "controller/core.py",
+        "controller/ledger.py",
         "ids = self._store.commit(self.epoch, commit)",
         "self._store.commit(self.epoch, replace(commit, intents=()))\n"
         "            ids = tuple(range(10**9, 10**9 + len(intents)))",
@@ -104,13 +104,13 @@ MISTAKES = (
     ),
     Mistake(
         "change the memory although the commit failed",
-        "controller/core.py",
+        "controller/ledger.py",
         "        before = self.books.get(after.name)\n        put, delete",
         "        before = self.books.get(after.name)\n        self.books[after.name] = after\n        put, delete",
     ),
     Mistake(
         "leave a predecessor's intents open",
-        "controller/core.py",
+        "controller/ledger.py",
         "        if stale:\n            store.commit",
         "        if stale and not store:\n            store.commit",
     ),
@@ -128,7 +128,7 @@ MISTAKES = (
     ),
     Mistake(
         "read stored times as if the clock had never jumped",
-        "controller/core.py",
+        "controller/ledger.py",
         "{name: taken_over(book, now_s) for name",
         "{name: book for name",
     ),

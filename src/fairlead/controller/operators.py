@@ -1,0 +1,192 @@
+"""What operators ask for, one method an operation: the first half of `core`.
+
+Each is journalled as an operation whose end `core` tells when the world has answered; what is refused is refused
+before anything changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from msgspec.structs import replace as changed
+
+from fairlead.controller import outcomes, requests
+from fairlead.controller.adopt import adopted
+from fairlead.controller.book import Book
+from fairlead.controller.controls import Operation, OperationKind, OperationState, UpRequest
+from fairlead.controller.events import project_event
+from fairlead.controller.ledger import Ledger
+from fairlead.errors import NotFoundError, RefusedError
+from fairlead.observed import ReplicaSpec
+from fairlead.plan.operations import Plan
+from fairlead.plan.planner import Wanted
+from fairlead.rollout import release
+from fairlead.rollout.state import ProjectState, TransactionPhase
+
+
+class Operators(Ledger):
+    """The books, and the ways in which a person changes what they ask for."""
+
+    def plan(self, request: UpRequest) -> Plan:
+        """What :meth:`up` would do."""
+        book = self.books.get(request.project.name)
+        overrides = {**(book.project.scale if book is not None else {}), **requests.overrides_of(request)}
+        return requests.plan_for(book, request.project.name, requests.wanted_by_file(request.project, overrides))
+
+    def open_operation(
+        self, project: str, kind: OperationKind, now_s: float, *, request: Mapping[str, object] | None = None
+    ) -> Operation:
+        """A new operation of ``project``, running; ``request`` is kept with it until it has become a release."""
+        book = self._book_or_new(project)
+        operation = Operation(
+            id=f"{len(book.operations) + 1}-{int(now_s * 1000):x}",
+            project=project,
+            kind=kind,
+            state=OperationState.RUNNING,
+            first_event=self._last_event(),
+            started_at_s=now_s,
+        )
+        after = book.with_operation(operation)
+        if request is not None:
+            after = replace(after, requests={**after.requests, operation.id: dict(request)})
+        self._commit(after, now_s)
+        return operation
+
+    def close_operation(
+        self, project: str, operation_id: str, state: OperationState, message: str, now_s: float
+    ) -> None:
+        """End an operation that never became a release."""
+        book = self.book(project)
+        operation = self.operation(project, operation_id)
+        ended = replace(operation, state=state, message=message, ended_at_s=now_s)
+        kept = {key: value for key, value in book.requests.items() if key != operation_id}
+        self._commit(replace(book.with_operation(ended), requests=kept), now_s)
+
+    def up(self, request: UpRequest, operation_id: str, engine: str, now_s: float) -> Operation:
+        """Begin the release that ``request`` asks for, as the operation opened before."""
+        book = self.book(request.project.name)
+        if book.gone:
+            project = ProjectState(name=book.name, engine=engine)
+            book = Book(project=project, operations=book.operations, requests=book.requests)
+        overrides = {**book.project.scale, **requests.overrides_of(request)}
+        project = changed(book.project, files=request.project.files, engine=engine, scale=overrides)
+        again = frozenset(request.project.services) if request.force_recreate else frozenset[str]()
+        wanted = requests.wanted_by_file(request.project, project.scale, again=again)
+        return self._release(replace(book, project=project), operation_id, wanted, "up", now_s)
+
+    def deploy(
+        self, project: str, service: str, image: str | None, environment: Mapping[str, str], now_s: float
+    ) -> Operation:
+        """Begin a release of ``service`` with another image or environment."""
+        book = self._running(project)
+        wanted = requests.revised(book, service, image, environment)
+        operation = self.open_operation(project, OperationKind.DEPLOY, now_s)
+        return self._release(self.book(project), operation.id, wanted, "deploy", now_s)
+
+    def rollback(self, project: str, number: int | None, now_s: float) -> Operation:
+        """Take back the release under way, or begin one to an earlier release."""
+        book = self._running(project)
+        transaction = book.project.transaction
+        active = (TransactionPhase.RUNNING, TransactionPhase.PAUSED)
+        if number is None and transaction is not None and transaction.phase in active:
+            return self._abort(book, now_s)
+        number = requests.earlier_release(book) if number is None else number
+        wanted = requests.wanted_by_release(book, number)
+        operation = self.open_operation(project, OperationKind.ROLLBACK, now_s)
+        return self._release(self.book(project), operation.id, wanted, "rollback", now_s, f"to release {number}")
+
+    def restart(self, project: str, services: tuple[str, ...], now_s: float) -> Operation:
+        """Begin a release that exchanges every replica of ``services`` (all where none is named)."""
+        book = self._running(project)
+        known = requests.current_targets(book)
+        for service in services:
+            if service not in known:
+                raise NotFoundError(f"{project} has no service {service!r}", hint=f"services: {', '.join(known)}")
+        wanted = requests.wanted_now(book, again=frozenset(services or known))
+        operation = self.open_operation(project, OperationKind.RESTART, now_s)
+        return self._release(self.book(project), operation.id, wanted, "restart", now_s)
+
+    def scale(self, project: str, numbers: Mapping[str, int], now_s: float) -> Operation:
+        """Set numbers of replicas."""
+        after = requests.set_scale(self._running(project), numbers)
+        operation = self.open_operation(project, OperationKind.SCALE, now_s)
+        after = replace(after, operations=self.book(project).operations)
+        text = ", ".join(f"{name}={count}" for name, count in sorted(numbers.items()))
+        self._commit(after, now_s, events=[project_event(after, "scale", f"scale {text}", now_s)])
+        return operation
+
+    def pause(self, project: str, now_s: float) -> None:
+        """Hold rollouts where they are; healing goes on."""
+        book = self._running(project)
+        after = replace(book, project=changed(book.project, paused=True))
+        self._commit(after, now_s, events=[project_event(after, "paused", "rollouts are paused", now_s)])
+
+    def resume(self, project: str, now_s: float) -> None:
+        """Let rollouts go on, those too that a failure paused."""
+        book = self._running(project)
+        state, services = release.resume(book.project, book.services, now_s)
+        after = outcomes.mirror_release(replace(book, project=state, services=services), now_s)
+        self._commit(after, now_s, events=[project_event(after, "resumed", "rollouts go on", now_s)])
+
+    def down(self, project: str, volumes: bool, now_s: float) -> Operation:
+        """Take the whole project away."""
+        self._running(project)
+        operation = self.open_operation(project, OperationKind.DOWN, now_s)
+        book = self.book(project)
+        state = changed(book.project, leaving=True, remove_volumes=volumes, paused=False)
+        # What was asked for before and has not begun never will.
+        after = outcomes.supersede_operations(replace(book, project=state, requests={}), operation, now_s)
+        self._commit(after, now_s, events=[project_event(after, "down", "goes down", now_s)])
+        return operation
+
+    def adopt(self, project: str, engine: str, specs: Sequence[ReplicaSpec], now_s: float) -> None:
+        """Take over a project that runs and that the store does not know; nothing happens to one it knows."""
+        if project in self.books and not self.books[project].gone:
+            return
+        book = adopted(project, engine, specs, self._cores, now_s)
+        if book is not None:
+            before = self._book_or_new(project)
+            book = replace(book, operations=before.operations, requests=before.requests)
+            what = f"found {len(specs)} replicas without a record of them, and goes on with them as release 1"
+            self._commit(book, now_s, events=[project_event(book, "adopted", what, now_s)])
+
+    def _running(self, project: str) -> Book:
+        book = self.present(project)
+        if book.project.leaving:
+            raise RefusedError(f"project {project!r} is going down", hint="wait for `fairlead down` to end")
+        return book
+
+    def _release(
+        self,
+        book: Book,
+        operation_id: str,
+        wanted: Mapping[str, Wanted],
+        kind: str,
+        now_s: float,
+        message: str = "",
+    ) -> Operation:
+        after, plan = requests.begin_release(book, kind, wanted, message, self._cores, now_s)
+        operation = self.operation(book.name, operation_id)
+        new = after.project.release != book.project.release
+        operation = replace(operation, release=after.project.release, changed=new)
+        after = outcomes.supersede_operations(after, operation, now_s).with_operation(operation)
+        after = replace(after, requests={k: v for k, v in after.requests.items() if k != operation_id})
+        events = []
+        if new:
+            what = ", ".join(f"{o.action} {o.service}" for o in plan.operations if o.action != "keep")
+            events.append(project_event(after, "release", f"release {after.project.release} ({kind}): {what}", now_s))
+        self._commit(after, now_s, events=events)
+        return operation
+
+    def _abort(self, book: Book, now_s: float) -> Operation:
+        operation = self.open_operation(book.name, OperationKind.ROLLBACK, now_s)
+        book = self.book(book.name)
+        state, services = release.roll_back(
+            book.project, book.services, book.definitions, "taken back by an operator", now_s
+        )
+        after = outcomes.mirror_release(replace(book, project=state, services=services), now_s)
+        operation = replace(operation, release=book.project.release)
+        after = after.with_operation(operation)
+        self._commit(after, now_s, events=[project_event(after, "rollback", "the release is taken back", now_s)])
+        return operation

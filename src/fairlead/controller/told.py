@@ -1,0 +1,66 @@
+"""What each project's load balancer was told last, and whether it has shown that it took effect.
+
+Used by `core`. Kept in memory only: a controller that starts believes nothing until it has told the proxy something
+itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fairlead.observed import Observation
+from fairlead.rollout.commands import ApplyRoutes, Command
+from fairlead.rollout.definition import Definition
+from fairlead.rollout.pools import difference, settings_digest
+from fairlead.routing import Route
+
+SHOW_S = 0.5
+"""How long the proxy may take to show what it said that it serves, until it is told again."""
+
+
+class Told:
+    """By project: the routes that the proxy said it serves and has not shown yet, and whether it is believed."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[tuple[Route, ...], float]] = {}
+        self._believed: set[str] = set()
+
+    def telling(self, project: str) -> None:
+        """The proxy is being told something new: until it has answered nothing is certain."""
+        self._told.pop(project, None)
+        self._believed.discard(project)
+
+    def answered(self, project: str, routes: tuple[Route, ...], now_s: float) -> None:
+        """The proxy says that it serves ``routes``."""
+        self._told[project] = (routes, now_s)
+
+    def show_until_s(self, project: str) -> float | None:
+        """Until when it may take to show what it said; None where nothing is expected of it."""
+        return self._told[project][1] + SHOW_S if project in self._told else None
+
+    def has_taken_effect(self, observation: Observation, definitions: Iterable[Definition], now_s: float) -> bool:
+        """Whether the proxy has shown what it was last told, so that nothing older can come into effect any more.
+
+        False until this controller has told it something: its predecessor may have asked for more than is known.
+        """
+        name = observation.project
+        if name in self._told:
+            routes, at_s = self._told[name]
+            taken_at_s = now_s if observation.taken_at_s is None else observation.taken_at_s
+            if (
+                observation.routes_known
+                and taken_at_s >= at_s
+                and not difference(routes, observation.routes, settings_digest(routes))
+            ):
+                del self._told[name]
+                self._believed.add(name)
+        return name in self._believed or not any(d.routes for d in definitions)
+
+    def has_just_said(self, project: str, command: Command, now_s: float) -> bool:
+        """The proxy said a moment ago that it serves exactly this: give it a little time to show it."""
+        told = self._told.get(project)
+        return (
+            isinstance(command, ApplyRoutes)
+            and told is not None
+            and (now_s - told[1] < SHOW_S and told[0] == command.routes)
+        )
