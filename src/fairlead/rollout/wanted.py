@@ -24,11 +24,17 @@ _R = RolloutPhase
 
 
 def converge(
-    state: ServiceState, view: ServiceView, definitions: Mapping[str, Definition], now_s: float
+    state: ServiceState,
+    view: ServiceView,
+    definitions: Mapping[str, Definition],
+    now_s: float,
+    *,
+    releasing: bool = False,
 ) -> ServiceState:
     """``state`` with replicas created, taken back and drained as the target and the rollout want it."""
     state = _take_back(state, view, now_s)
     state = _drain_others(state, view, definitions, now_s)
+    state = state if releasing else _forget_jobs(state)
     state = _drain_surplus(state, view, now_s)
     state = _create_current(state, definitions, now_s)
     return _heal_origin(state, definitions, now_s)
@@ -101,7 +107,9 @@ def _drain_others(
         wanted = len(others)
     origin = state.rollout.origin.key if state.rollout and state.rollout.origin else None
     live = [instance for instance in others if instance.phase in LIVE]
-    serves = {i.id: i.phase is _P.READY and view.is_serving(i.id) for i in live}
+    # While the proxy is silent, or changing, whoever is ready may be serving.
+    unsure = not (view.confirmed and view.unchanging)
+    serves = {i.id: i.phase is _P.READY and (unsure or view.is_serving(i.id)) for i in live}
     live.sort(key=lambda i: (serves[i.id], i.phase is _P.READY, i.key == origin, i.slot, i.id))
     surplus = live[: max(0, len(live) - wanted)]
     spare = _spare(state, view, definitions)
@@ -112,8 +120,13 @@ def _drain_others(
                 continue
             spare -= 1
         changed[instance.id] = drained(instance, now_s)
-    changed |= {i.id: move(i, _P.STOPPED) for i in others if i.phase is _P.COMPLETED and wanted == 0}
     return _replace_instance(state, changed)
+
+
+def _forget_jobs(state: ServiceState) -> ServiceState:
+    """Let go of what other revisions have completed. Not before a release has ended: it may be taken back, and what
+    was done then, a migration for one, must not be done a second time."""
+    return _replace_instance(state, {i.id: move(i, _P.STOPPED) for i in state.others() if i.phase is _P.COMPLETED})
 
 
 def _spare(state: ServiceState, view: ServiceView, definitions: Mapping[str, Definition]) -> int:
@@ -174,7 +187,7 @@ def _create_current(state: ServiceState, definitions: Mapping[str, Definition], 
 
 
 def _room(state: ServiceState, target: Target, definitions: Mapping[str, Definition]) -> int:
-    """How many replicas may be added now: no limit for start-first, the places left for stop-first."""
+    """How many replicas may be added now: a batch beside the old ones for start-first, else the places left."""
     policy = definitions[target.definition_id].policy
     if policy.exclusive:
         # One that counts as failed may still run (a list left it out, its start came late) until it is removed.
@@ -184,6 +197,11 @@ def _room(state: ServiceState, target: Target, definitions: Mapping[str, Definit
     # Afterwards an old replica that only finishes its streams takes nobody's place.
     if state.rollout is not None and under_way and order_of(state, definitions) is Order.STOP_FIRST:
         return max(target.replicas, state.rollout.origin_replicas) - occupied
+    if state.rollout is not None and under_way:
+        rolling_back = state.rollout.phase is _R.ROLLING_BACK
+        batch = (policy.rollback if rolling_back else policy.update).parallelism
+        origin = state.rollout.origin.replicas if state.rollout.origin is not None else 0
+        return max(target.replicas, origin) + batch - sum(i.phase in LIVE for i in state.instances)
     return target.replicas
 
 
