@@ -27,10 +27,12 @@ _P = InstancePhase
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
-    """The service was looked at. ``paused``: an operator holds its rollout."""
+    """The service was looked at. ``paused``: an operator holds its rollout. ``releasing``: a release of the project
+    is under way that may still be taken back."""
 
     view: ServiceView
     paused: bool = False
+    releasing: bool = False
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +58,7 @@ def step(state: ServiceState, event: Observed | Settled, definitions: Mapping[st
     if not event.paused:
         state, more = advance(state, event.view, definitions, now_s)
         notes += more
-    state = converge(state, event.view, definitions, now_s)
+    state = converge(state, event.view, definitions, now_s, releasing=event.releasing)
     return _act(state, event.view, definitions, now_s, notes)
 
 

@@ -89,7 +89,7 @@ def _count_failures(state: ServiceState, rollout: Rollout) -> Rollout:
     failures = [i for i in state.current() if i.failure and (i.failed_at_s or 0.0) >= rollout.started_at_s]
     own = {instance.slot for instance in failures if not instance.outside}
     spent = {slot for slot, restarts in state.restarts.items() if _is_spent(restarts)}
-    slots = tuple(sorted(own | (spent & {i.slot for i in failures}) | set(rollout.failed_slots)))
+    slots = tuple(sorted(own | spent | set(rollout.failed_slots)))
     if slots == rollout.failed_slots:
         return rollout
     message = next((i.failure for i in failures if i.slot in slots), rollout.message)
@@ -213,7 +213,7 @@ def _has_arrived(instance: Instance, policy: ServicePolicy, view: ServiceView) -
 
 
 def _finish(state: ServiceState, rollout: Rollout, view: ServiceView, now_s: float) -> Rollout:
-    if not all(is_lingering(instance, view, now_s) for instance in state.others()):
+    if not all(i.phase is _P.COMPLETED or is_lingering(i, view, now_s) for i in state.others()):
         return rollout
     phase = _R.ROLLED_BACK if rollout.phase is _R.ROLLING_BACK else _R.SUCCEEDED
     return move_rollout(rollout, phase, progress_at_s=now_s)

@@ -81,7 +81,8 @@ def step_project(
             proxied=is_proxied(state, definitions),
             unchanging=unchanging,
         )
-        result = step(state, Observed(view=view, paused=project.paused), definitions, now_s)
+        looked = Observed(view=view, paused=project.paused, releasing=_is_releasing(project))
+        result = step(state, looked, definitions, now_s)
         after[name] = result.state
         commands.extend(result.commands)
         notes.extend(result.notes)
@@ -101,6 +102,15 @@ def step_project(
     gone = not after and not why and observation.routes_known and (project.leaving or _never_served(project))
     found: Mapping[str, ServiceState] = services if same else after
     return ProjectStep(project=project, services=found, commands=tuple(commands), notes=tuple(notes), gone=gone)
+
+
+def _is_releasing(project: ProjectState) -> bool:
+    transaction = project.transaction
+    return (
+        transaction is not None
+        and not project.leaving
+        and transaction.phase in (_T.RUNNING, _T.PAUSED, _T.ROLLING_BACK)
+    )
 
 
 def _never_served(project: ProjectState) -> bool:

@@ -34,7 +34,8 @@ def converge(
     """``state`` with replicas created, taken back and drained as the target and the rollout want it."""
     state = _take_back(state, view, now_s)
     state = _drain_others(state, view, definitions, now_s)
-    state = state if releasing else _forget_jobs(state)
+    if not releasing or state.leaving or state.target is None:
+        state = _forget_jobs(state)
     state = _drain_surplus(state, view, now_s)
     state = _create_current(state, definitions, now_s)
     return _heal_origin(state, definitions, now_s)
