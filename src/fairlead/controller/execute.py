@@ -30,10 +30,14 @@ class Executor:
     """Carries out orders for one controller."""
 
     def __init__(self, core: Core, crash_at: str = "") -> None:
-        """``crash_at``: ``n:before`` or ``n:after`` kills this process around its n-th command; for tests."""
+        """``crash_at`` kills this process around its n-th command; for tests.
+
+        ``n:before`` or ``n:after``, with ``:path`` behind it only once: the file is made on the way.
+        """
         self._core = core
         self._count = 0
-        number, _, moment = crash_at.partition(":")
+        number, _, rest = crash_at.partition(":")
+        moment, _, self._crash_once = rest.partition(":")
         self._crash_at = (int(number), moment) if number.isdigit() else None
 
     async def carry_out(self, order: Order, engine: Engine, router: Router) -> FairleadError | None:
@@ -68,8 +72,14 @@ class Executor:
                 await _within(ROUTES_TIMEOUT_S, router.shed(order.project, replica_id, share), order)
 
     def _crash(self, count: int, moment: Literal["before", "after"]) -> None:
-        if self._crash_at == (count, moment):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if self._crash_at != (count, moment):
+            return
+        if self._crash_once:
+            try:
+                os.close(os.open(self._crash_once, os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                return
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 async def _within(timeout_s: float, call: Awaitable[object], order: Order) -> None:
