@@ -15,6 +15,7 @@ from fairlead.spec.tree import Map, Path, place
 
 Entries = Mapping[str, Mapping[str, Any]]
 _PULL_POLICY = r"always|never|build|if_not_present|missing|refresh|daily|weekly|every_(?:[0-9]+[wdhms])+"
+_RESTART = r"no|always|unless-stopped|on-failure(?::[0-9]+)?"
 
 
 class Consistency:
@@ -155,6 +156,28 @@ class Consistency:
                     f"{key!r} and 'deploy.resources.{side}.{limit}' differ", (*path, key), "keep the one under deploy"
                 )
 
+    def possible(self, name: str, service: Mapping[str, Any]) -> None:
+        """Numbers and words that pass as such and that nobody could carry out."""
+        path, deploy = ("services", name), service.get("deploy") or {}
+        for count, where in ((service.get("scale"), ("scale",)), (deploy.get("replicas"), ("deploy", "replicas"))):
+            if count is not None and count < 0:
+                self._problem(f"{count} replicas cannot run", (*path, *where), "write 0 or more")
+        restart = service.get("restart")
+        if restart and not re.fullmatch(_RESTART, restart):
+            fix = "write one of no, always, unless-stopped, on-failure or on-failure:3"
+            self._problem(f"{restart!r} is no restart policy", (*path, "restart"), fix)
+        durations = [(service.get("stop_grace_period"), (*path, "stop_grace_period"))]
+        for section in ("update_config", "rollback_config", "restart_policy"):
+            rules, place_of = deploy.get(section) or {}, (*path, "deploy", section)
+            durations += [(rules.get(key), (*place_of, key)) for key in ("delay", "monitor", "window")]
+            ratio = rules.get("max_failure_ratio")
+            if ratio is not None and not 0 <= ratio <= 1:
+                fix = "write a part of the replicas, 0 to 1, for example 0.25"
+                self._problem(f"{ratio:g} is no ratio", (*place_of, "max_failure_ratio"), fix)
+        for duration, place_of in durations:
+            if duration and duration.startswith("-"):
+                self._problem(f"{duration!r} is negative", place_of, "write a duration such as 30s or 1m30s")
+
     def pull_policy(self, name: str, service: Mapping[str, Any]) -> None:
         policy = service.get("pull_policy")
         if policy is not None and not re.fullmatch(_PULL_POLICY, policy):
@@ -230,6 +253,7 @@ _RULES: tuple[Callable[[Consistency, str, Mapping[str, Any]], None], ...] = (
     Consistency.depends_on,
     Consistency.files_and_volumes,
     Consistency.numbers,
+    Consistency.possible,
     Consistency.pull_policy,
     Consistency.container_name,
     Consistency.words,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fairlead.engines.process import ProcessEngine
-from fairlead.errors import StartFailedError
+from fairlead.errors import EngineError, StartFailedError
 from fairlead.spec.model import Build, Project, Service, Ulimit
 from tests.contract.engines.harness import processes_of
 from tests.integration.process_engine.world import World
@@ -102,3 +102,10 @@ async def test_prepare_finds_a_missing_command_before_anything_is_touched(world:
     with pytest.raises(StartFailedError, match="b: command not found: gunicrn"):
         await engine.prepare(both, lambda _: None)
     assert await engine.projects() == ()
+
+
+async def test_prepare_refuses_a_signal_that_could_never_be_sent(world: World, engine: ProcessEngine) -> None:
+    service = Service(name="api", command=("sleep", "60"), stop_signal="SIGNOTHING")
+    project = Project(name="world", working_dir=str(world.directory), services={"api": service})
+    with pytest.raises(EngineError, match="'SIGNOTHING' is no signal"):
+        await engine.prepare(project, lambda _: None)

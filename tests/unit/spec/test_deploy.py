@@ -109,3 +109,20 @@ def test_a_container_name_with_replicas_is_accepted_with_a_notice() -> None:
     loaded = project("services: {a: {image: x, container_name: c, deploy: {replicas: 2}}}")
     assert any("container_name with 2 replicas" in warning for warning in loaded.warnings)
     assert tree("services: {a: {image: x, container_name: c, scale: 2}}")["services"]["a"]["container_name"] == "c"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("deploy: {replicas: -1}", "-1 replicas cannot run"),
+        ("scale: -2", "-2 replicas cannot run"),
+        ("deploy: {update_config: {max_failure_ratio: 2}}", "2 is no ratio"),
+        ("deploy: {rollback_config: {delay: -5s}}", "'-5s' is negative"),
+        ("deploy: {restart_policy: {window: -1m}}", "'-1m0s' is negative"),
+        ("stop_grace_period: -3s", "'-3s' is negative"),
+        ("restart: sometimes", "'sometimes' is no restart policy"),
+        ("restart: 'on-failure:-3'", "'on-failure:-3' is no restart policy"),
+    ],
+)
+def test_what_nobody_can_carry_out_is_refused(body: str, words: str) -> None:
+    assert words in problem(body).message

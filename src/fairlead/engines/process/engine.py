@@ -289,6 +289,7 @@ class ProcessEngine(Engine):
                     id="", project=project.name, slot=1, generation=0, revision=revision_of(project, service)
                 )
                 self._planner.check(spec)
+                _signal_number(service.stop_signal or "SIGTERM")
 
         await asyncio.to_thread(check)
         return project
