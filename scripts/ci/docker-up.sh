@@ -19,7 +19,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
     export DEBIAN_FRONTEND=noninteractive
     as_root apt-get -o Acquire::Retries=3 -qq update
     as_root apt-get -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 -qq install -y --no-install-recommends \
-        "${missing[@]}" iptables >/dev/null
+        "${missing[@]}" iptables iproute2 >/dev/null
 fi
 # Newer Debian has the command in a package of its own.
 command -v docker >/dev/null 2>&1 ||

@@ -25,6 +25,8 @@ class PrivateDaemon:
         self.folder = folder
         self.options = options
         self.host = f"unix://{folder}/docker.sock"
+        # A bridge of its own: a daemon without one takes `docker0` away from the machine's.
+        self.bridge = folder.name.replace("_", "x")[:15]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -36,7 +38,7 @@ class PrivateDaemon:
                     "--data-root", str(self.folder / "data"),
                     "--exec-root", str(self.folder / "exec"),
                     "--pidfile", str(self.folder / "pid"),
-                    "--bridge", "none",
+                    "--bridge", self.bridge,
                     "--iptables=false",
                     "--ip-masq=false",
                     "--default-address-pool", "base=10.213.0.0/16,size=24",
@@ -85,6 +87,9 @@ def private_daemon(*options: str) -> Iterator[PrivateDaemon]:
     folder = Path(tempfile.mkdtemp(prefix="fld-", dir="/tmp"))
     daemon = PrivateDaemon(folder, *options)
     try:
+        _ip("link", "add", daemon.bridge, "type", "bridge")
+        _ip("addr", "add", "10.213.255.1/24", "dev", daemon.bridge)
+        _ip("link", "set", daemon.bridge, "up")
         daemon.start()
         daemon.load_busybox()
         yield daemon
@@ -95,8 +100,13 @@ def private_daemon(*options: str) -> Iterator[PrivateDaemon]:
         for network in daemon.docker("network", "ls", "-q", "--filter", "type=custom", check=False).split():
             daemon.docker("network", "rm", network, check=False)
         daemon.stop()
+        _ip("link", "delete", daemon.bridge)
         _unmount(folder)
         shutil.rmtree(folder)
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=DEADLINE_S)
 
 
 def _unmount(folder: Path) -> None:

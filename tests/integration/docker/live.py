@@ -46,7 +46,9 @@ def end(sandbox: Sandbox) -> None:
         sandbox.fairlead("down", "-p", project["name"], "--volumes", "--yes")
     label = f"label=fairlead.scope={scope_of(sandbox.home)}"
     sandbox.wait_for(
-        lambda: not docker("ps", "-aq", "--filter", label, env=sandbox.environment), "the last container to go"
+        lambda: not docker("ps", "-aq", "--filter", label, env=sandbox.environment),
+        "the last container to go",
+        timeout_s=90,
     )
     sandbox.fairlead("controller", "stop", check=False)
 

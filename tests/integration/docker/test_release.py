@@ -41,6 +41,9 @@ def url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
+MOST_ANSWERS_UNDER_WAY = 3
+
+
 def up(sandbox: Sandbox, project: str, services: dict[str, Any], **top: Any) -> None:
     file = sandbox.write(services, name=f"{project}.yaml", **top)
     sandbox.fairlead("up", "-d", "-f", str(file), "-p", project, timeout_s=180)
@@ -85,7 +88,10 @@ def test_a_lost_replica_is_replaced(sandbox: Sandbox, project: str, port: int, u
         sandbox.wait_for(is_whole, "four replicas again, without the one that was lost", timeout_s=60)
         load.wait_until_flowing(50)
     if how != "freeze":
-        assert load.report["failed"] == 0, shown(load.report)
+        # An answer that was already on its way when its replica died cannot be asked for again.
+        faults = [failure["kind"] for failure in load.report["failures"]]
+        assert set(faults) <= {"truncated"}, shown(load.report)
+        assert len(faults) <= MOST_ANSWERS_UNDER_WAY, shown(load.report)
     assert victim["id"] in sandbox.fairlead("events", "-p", project).stdout
 
 

@@ -27,6 +27,7 @@ from fairlead.routers.haproxy.files import Files
 from fairlead.routers.haproxy.launch import CHECK_DEADLINE_S, find_binary
 
 DEFAULT_IMAGE = "haproxy:3.0"
+CHECK_OF = "fairlead.check-of"
 _NOBODY = 65534
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _LAST_LINES = 20
@@ -76,7 +77,7 @@ class ContainerLauncher:
         async with in_our_words():
             image, binary = await self._ready_image()
             body = self._body(image, [*binary, "-c", "-q", "-f", str(config)])
-            body["Labels"] = {SCOPE: self._scope}
+            body["Labels"] = {SCOPE: self._scope, CHECK_OF: self.name}
             body["NetworkingConfig"] = {}
             body["HostConfig"]["NetworkMode"] = "none"
             created = await self._client.post("/containers/create", body)
@@ -200,10 +201,11 @@ class ContainerLauncher:
             raise RouterError(f"the daemon does not take HAProxy's image: {answer.strip()[-300:]}")
 
     async def _stop(self) -> None:
-        listed = await self._client.get(
-            "/containers/json", all=True, filters={"label": [f"{key}={value}" for key, value in self.labels.items()]}
-        )
-        await asyncio.gather(*(self._remove(str(container["Id"])) for container in listed))
+        """The container, and a check that a daemon which went away has left behind."""
+        for labels in (self.labels, {SCOPE: self._scope, CHECK_OF: self.name}):
+            wanted = [f"{key}={value}" for key, value in labels.items()]
+            listed = await self._client.get("/containers/json", all=True, filters={"label": wanted})
+            await asyncio.gather(*(self._remove(str(container["Id"])) for container in listed))
 
     async def _remove(self, container_id: str) -> None:
         try:
