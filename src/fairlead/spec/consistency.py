@@ -158,7 +158,8 @@ class Consistency:
 
     def possible(self, name: str, service: Mapping[str, Any]) -> None:
         """Numbers and words that pass as such and that nobody could carry out."""
-        path, deploy = ("services", name), service.get("deploy") or {}
+        path: Path = ("services", name)
+        deploy = service.get("deploy") or {}
         for count, where in ((service.get("scale"), ("scale",)), (deploy.get("replicas"), ("deploy", "replicas"))):
             if count is not None and count < 0:
                 self._problem(f"{count} replicas cannot run", (*path, *where), "write 0 or more")
@@ -166,7 +167,7 @@ class Consistency:
         if restart and not re.fullmatch(_RESTART, restart):
             fix = "write one of no, always, unless-stopped, on-failure or on-failure:3"
             self._problem(f"{restart!r} is no restart policy", (*path, "restart"), fix)
-        durations = [(service.get("stop_grace_period"), (*path, "stop_grace_period"))]
+        durations: list[tuple[str | None, Path]] = [(service.get("stop_grace_period"), (*path, "stop_grace_period"))]
         for section in ("update_config", "rollback_config", "restart_policy"):
             rules, place_of = deploy.get(section) or {}, (*path, "deploy", section)
             durations += [(rules.get(key), (*place_of, key)) for key in ("delay", "monitor", "window")]

@@ -27,8 +27,7 @@ RETRY_S = 0.02
 MAX_RETRY_S = 1.0
 _log = logging.getLogger(__name__)
 _PROGRAM = (
-    "import sys; sys.path.append(sys.argv[1]); from fairlead.engines.process.keeper.main import main; "
-    "main(sys.argv[2])"
+    "import sys; sys.path.append(sys.argv[1]); from fairlead.engines.process.keeper.main import main; main(sys.argv[2])"
 )
 
 
