@@ -296,7 +296,9 @@ class Safety:
             policy = definition.policy
             if policy.exclusive or policy.job:
                 bar.slack, bar.surge = ALL, max(bar.surge, 1)
-            for update in (policy.update, policy.rollback):
+            for update in (policy.first, policy.update, policy.rollback):
+                if update is policy.first and (state.rollout is None or state.rollout.origin_replicas > 0):
+                    continue
                 if update.order is Order.STOP_FIRST:
                     bar.slack = max(bar.slack, update.parallelism)
                 bar.surge = max(bar.surge, min(update.parallelism, max(wanted, bar.high)))

@@ -57,7 +57,8 @@ def rules_of(rollout: Rollout, policy: ServicePolicy) -> UpdatePolicy:
     """By which rules ``rollout`` goes on."""
     if rollout.phase is _R.ROLLING_BACK:
         return policy.rollback
-    return policy.first if rollout.origin is None else policy.update
+    # A first release that another one superseded has left replicas behind, and these are exchanged.
+    return policy.first if rollout.origin is None and rollout.origin_replicas == 0 else policy.update
 
 
 def standby_until_s(state: ServiceState, definitions: Mapping[str, Definition]) -> float | None:

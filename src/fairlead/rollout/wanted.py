@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from fairlead.observed import Health
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.lifecycle import drained
+from fairlead.rollout.progress import rules_of
 from fairlead.rollout.state import Instance, Restarts, Rollout, ServiceState, Target
 from fairlead.rollout.states import ACTIVE, LIVE, OCCUPYING, InstancePhase, RolloutPhase, move
 from fairlead.rollout.view import ServiceView
@@ -198,11 +199,11 @@ def _room(state: ServiceState, target: Target, definitions: Mapping[str, Definit
     # Afterwards an old replica that only finishes its streams takes nobody's place.
     if state.rollout is not None and under_way and order_of(state, definitions) is Order.STOP_FIRST:
         return max(target.replicas, state.rollout.origin_replicas) - occupied
-    if state.rollout is not None and under_way:
-        rolling_back = state.rollout.phase is _R.ROLLING_BACK
-        batch = (policy.rollback if rolling_back else policy.update).parallelism
-        origin = state.rollout.origin.replicas if state.rollout.origin is not None else 0
-        return max(target.replicas, origin) + batch - sum(i.phase in LIVE for i in state.instances)
+    rollout = state.rollout
+    if rollout is not None and under_way:
+        old = rollout.origin.replicas if rollout.origin is not None else rollout.origin_replicas
+        batch = rules_of(rollout, policy).parallelism
+        return max(target.replicas, old) + batch - sum(instance.phase in LIVE for instance in state.instances)
     return target.replicas
 
 
