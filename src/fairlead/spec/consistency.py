@@ -169,15 +169,15 @@ class Consistency:
             self._problem(f"{restart!r} is no restart policy", (*path, "restart"), fix)
         durations: list[tuple[str | None, Path]] = [(service.get("stop_grace_period"), (*path, "stop_grace_period"))]
         for section in ("update_config", "rollback_config", "restart_policy"):
-            rules, place_of = deploy.get(section) or {}, (*path, "deploy", section)
-            durations += [(rules.get(key), (*place_of, key)) for key in ("delay", "monitor", "window")]
+            rules, inner = deploy.get(section) or {}, (*path, "deploy", section)
+            durations += [(rules.get(key), (*inner, key)) for key in ("delay", "monitor", "window")]
             ratio = rules.get("max_failure_ratio")
             if ratio is not None and not 0 <= ratio <= 1:
                 fix = "write a part of the replicas, 0 to 1, for example 0.25"
-                self._problem(f"{ratio:g} is no ratio", (*place_of, "max_failure_ratio"), fix)
-        for duration, place_of in durations:
+                self._problem(f"{ratio:g} is no ratio", (*inner, "max_failure_ratio"), fix)
+        for duration, at in durations:
             if duration and duration.startswith("-"):
-                self._problem(f"{duration!r} is negative", place_of, "write a duration such as 30s or 1m30s")
+                self._problem(f"{duration!r} is negative", at, "write a duration such as 30s or 1m30s")
 
     def pull_policy(self, name: str, service: Mapping[str, Any]) -> None:
         policy = service.get("pull_policy")
