@@ -202,8 +202,9 @@ def _room(state: ServiceState, target: Target, definitions: Mapping[str, Definit
     rollout = state.rollout
     if rollout is not None and under_way:
         old = rollout.origin.replicas if rollout.origin is not None else rollout.origin_replicas
-        batch = rules_of(rollout, policy).parallelism
-        return max(target.replicas, old) + batch - sum(instance.phase in LIVE for instance in state.instances)
+        most = max(target.replicas, old)
+        batch = min(rules_of(rollout, policy).parallelism, most)
+        return most + batch - sum(instance.phase in LIVE for instance in state.instances)
     return target.replicas
 
 
