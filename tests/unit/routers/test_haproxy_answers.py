@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,16 @@ def test_a_deep_home_gets_a_short_private_folder_for_its_sockets(tmp_path: Path)
     files.sockets.chmod(0o755)
     with pytest.raises(RouterError, match="not a private directory"):
         files_under(deep)
+    files.sockets.rmdir()
+
+
+@pytest.mark.parametrize("name", ["my home", "hömé", "a,b", "a;b", 'a"b', "$HOME", "(x)"])
+def test_a_home_that_haproxy_could_misread_gets_a_plain_folder_too(tmp_path: Path, name: str) -> None:
+    home = tmp_path / name
+    home.mkdir()
+    files = files_under(home)
+    for path in (files.master_socket, files.worker_socket, files.hold_map, files.hold_lua):
+        assert re.fullmatch(r"[A-Za-z0-9._/-]+", str(path))
     files.sockets.rmdir()
 
 

@@ -1,4 +1,4 @@
-"""Where one HAProxy keeps its files, and where its sockets are when the home's path is too long for one.
+"""Where one HAProxy keeps its files, and where its sockets are when the home's path is not fit for them.
 
 Used by `router`, `launch` and `render`. A container launcher gives the same names as HAProxy sees them inside.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -18,10 +19,16 @@ from fairlead.errors import RouterError
 LONGEST_SOCKET_PATH_BYTES = 88
 _SOCKETS = "run"
 
+_PLAIN = re.compile(r"[A-Za-z0-9._/@+-]+")
+"""What a path may consist of to stand anywhere in a configuration or an order: some places know no quotes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Every path that HAProxy or its driver opens. ``folder`` is ours (0700), ``sockets`` may lie elsewhere."""
+    """Every path that HAProxy or its driver opens. ``folder`` is ours (0700), ``sockets`` may lie elsewhere.
+
+    What the configuration names lies with the sockets, whose path is short and plain.
+    """
 
     folder: Path
     sockets: Path
@@ -32,11 +39,11 @@ class Files:
 
     @property
     def hold_map(self) -> Path:
-        return self.folder / "hold.map"
+        return self.sockets / "hold.map"
 
     @property
     def hold_lua(self) -> Path:
-        return self.folder / "hold.lua"
+        return self.sockets / "hold.lua"
 
     @property
     def state(self) -> Path:
@@ -64,7 +71,8 @@ def files_under(home: Path) -> Files:
     folder = home.absolute() / "haproxy"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     sockets = folder / _SOCKETS
-    if len(os.fsencode(sockets / "master.sock")) > LONGEST_SOCKET_PATH_BYTES:
+    is_plain = _PLAIN.fullmatch(str(sockets)) is not None
+    if not is_plain or len(os.fsencode(sockets / "master.sock")) > LONGEST_SOCKET_PATH_BYTES:
         sockets = _short_folder(folder)
     sockets.mkdir(mode=0o700, exist_ok=True)
     _own(sockets)
@@ -86,6 +94,10 @@ def _own(folder: Path) -> None:
         )
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def write_beside(path: Path, text: str) -> None:
     """Replace ``path`` in one step: a reader, or a crash, sees the old text or the new one.
 
@@ -93,7 +105,7 @@ def write_beside(path: Path, text: str) -> None:
     """
     beside = path.with_name(f"{path.name}.new")
     try:
-        with beside.open("w") as file:
+        with open(beside, "w", opener=_private) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

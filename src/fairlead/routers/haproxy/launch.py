@@ -98,7 +98,7 @@ class LocalLauncher:
 
     async def check(self, config: Path) -> None:
         process = await asyncio.create_subprocess_exec(
-            self._binary, "-c", "-q", "-f", str(config),
+            self._binary, "-c", "-f", str(config),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         try:
@@ -111,7 +111,10 @@ class LocalLauncher:
                 raise RouterUnavailableError("HAProxy takes too long to check its configuration") from None
             raise
         if process.returncode:
-            raise RouterError(f"HAProxy refuses its configuration: {_alerts(output.decode(errors='replace'))}")
+            why = _alerts(output.decode(errors="replace")) or f"status {process.returncode}, without a word"
+            raise RouterError(
+                f"HAProxy refuses its configuration: {why}", hint=f"try it: {self._binary} -c -f {config}"
+            )
 
     async def start(self) -> None:
         await self.stop()
@@ -229,5 +232,6 @@ def _alive(process: psutil.Process) -> bool:
 def _alerts(text: str) -> str:
     """The lines that say what is wrong, without HAProxy's own prefix; else the last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    alerts = [line.partition(" : ")[2] for line in lines if line.startswith("[ALERT]") and "Fatal errors" not in line]
+    alerts = [line.partition(" : ")[2] for line in lines if line.startswith("[ALERT]")]
+    alerts = [alert for alert in alerts if "Fatal errors" not in alert and "Error(s) found" not in alert]
     return "; ".join(alerts[:3]) or (lines[-1] if lines else "")
