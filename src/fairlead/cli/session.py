@@ -13,7 +13,7 @@ from fairlead.api import unix
 from fairlead.api.client import CALL_TIMEOUT_S, Client
 from fairlead.cli.selection import Selection
 from fairlead.controller.controls import ReplicaRow
-from fairlead.errors import NotFoundError, UsageError
+from fairlead.errors import ControllerError, NotFoundError, UsageError
 from fairlead.settings import Settings
 
 
@@ -43,12 +43,22 @@ class Session:
         return start_controller(self.settings)
 
     def found(self) -> Client | None:
-        """A client of the controller, started only if this home has ever had one; else None."""
+        """A client of the controller, started only if this home has ever had one; else None.
+
+        :raises ControllerError: this user may not look into the home.
+        """
         if client := self.running():
             return client
         # Replicas outlive a state that was lost, and a controller finds them again: its log tells that there was one.
         traces = (self.settings.database_path, self.settings.log_path)
-        return self.started() if any(trace.exists() for trace in traces) else None
+        try:
+            had_one = any(trace.exists() for trace in traces)
+        except OSError as error:
+            raise ControllerError(
+                f"cannot look into {self.settings.home}: {error.strerror}",
+                hint="it belongs to another user; run the command as that user, or set FAIRLEAD_HOME",
+            ) from error
+        return self.started() if had_one else None
 
     def name(self, selection: Selection) -> str:
         """The project that is meant.

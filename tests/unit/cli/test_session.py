@@ -9,6 +9,7 @@ import pytest
 from fairlead.api.client import Client
 from fairlead.cli import spawn
 from fairlead.cli.session import Session
+from fairlead.errors import ControllerError
 from fairlead.settings import Settings
 
 
@@ -35,3 +36,16 @@ def test_a_lost_state_is_a_reason_to_look_for_replicas(started: list[Settings]) 
     Session().settings.log_path.touch()
     assert Session().found() is not None
     assert len(started) == 1
+
+
+def test_a_home_that_may_not_be_looked_into_is_named(
+    started: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    session = Session()
+    monkeypatch.setattr(Path, "exists", refuse)
+    with pytest.raises(ControllerError, match=f"cannot look into {tmp_path}: Permission denied"):
+        session.found()
+    assert started == []
