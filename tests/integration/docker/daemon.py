@@ -16,6 +16,7 @@ import pytest
 from tests.docker_world import BUSYBOX, need_daemon, need_images
 
 DEADLINE_S = 60.0
+DEFAULT_BRIDGE = "docker0"
 
 
 class PrivateDaemon:
@@ -25,8 +26,8 @@ class PrivateDaemon:
         self.folder = folder
         self.options = options
         self.host = f"unix://{folder}/docker.sock"
-        # A bridge of its own: a daemon without one takes `docker0` away from the machine's.
         self.bridge = folder.name.replace("_", "x")[:15]
+        self._default_bridge = _addresses(DEFAULT_BRIDGE)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -52,13 +53,24 @@ class PrivateDaemon:
         while not self._answers():
             assert self._process.poll() is None, (self.folder / "log").read_text()[-2000:]
             assert time.monotonic() < deadline, "the private daemon does not answer"
+            self._give_back_default_bridge()
             time.sleep(0.1)
+        self._give_back_default_bridge()
 
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
             self._process.wait(timeout=DEADLINE_S)
             self._process = None
+            self._give_back_default_bridge()
+
+    def _give_back_default_bridge(self) -> None:
+        """A second daemon takes the machine's default bridge away; its own daemon goes on with one of the same name."""
+        if self._default_bridge and not _addresses(DEFAULT_BRIDGE):
+            _ip("link", "add", DEFAULT_BRIDGE, "type", "bridge")
+            for address in self._default_bridge:
+                _ip("addr", "add", address, "dev", DEFAULT_BRIDGE)
+            _ip("link", "set", DEFAULT_BRIDGE, "up")
 
     def docker(self, *arguments: str, check: bool = True) -> str:
         done = subprocess.run(
@@ -103,6 +115,12 @@ def private_daemon(*options: str) -> Iterator[PrivateDaemon]:
         _ip("link", "delete", daemon.bridge)
         _unmount(folder)
         shutil.rmtree(folder)
+
+
+def _addresses(device: str) -> list[str]:
+    """The IPv4 addresses of a network device, empty where there is none of that name."""
+    shown = subprocess.run(["ip", "-4", "-o", "addr", "show", device], capture_output=True, text=True, check=False)
+    return [line.split()[3] for line in shown.stdout.splitlines()]
 
 
 def _ip(*arguments: str) -> None:
