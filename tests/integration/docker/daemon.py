@@ -114,7 +114,7 @@ def private_daemon(*options: str) -> Iterator[PrivateDaemon]:
         daemon.stop()
         _ip("link", "delete", daemon.bridge)
         _unmount(folder)
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _addresses(device: str) -> list[str]:

@@ -44,9 +44,11 @@ def end(sandbox: Sandbox) -> None:
     """Everything down, with its volumes, and when the last container is gone the controller stopped."""
     for project in sandbox.json("status", "--all"):
         sandbox.fairlead("down", "-p", project["name"], "--volumes", "--yes")
+    # What the daemon is still removing is its own affair.
     label = f"label=fairlead.scope={scope_of(sandbox.home)}"
+    states = [f"--filter=status={state}" for state in ("created", "running", "paused", "exited")]
     sandbox.wait_for(
-        lambda: not docker("ps", "-aq", "--filter", label, env=sandbox.environment),
+        lambda: not docker("ps", "-aq", "--filter", label, *states, env=sandbox.environment),
         "the last container to go",
         timeout_s=90,
     )

@@ -14,6 +14,10 @@ from fairlead.engines.docker.labels import PROJECT, REPLICA
 
 Listed = dict[str, Any]
 
+GONE = ("removing", "dead")
+"""States of a container whose removal has begun: nothing can be done with it but that, and the daemon goes on with
+it by itself, at its next start at the latest."""
+
 
 async def all_of(client: Client, scope: str, project: str | None = None) -> list[Listed]:
     """Every replica's container, ended ones too; of one project or of all."""
@@ -28,4 +32,4 @@ async def container_of(client: Client, scope: str, replica_id: str) -> Listed | 
 
 async def _list(client: Client, labels: list[str]) -> list[Listed]:
     found = await client.get("/containers/json", all=True, filters={"label": labels})
-    return list(found)
+    return [each for each in found if each["State"] not in GONE]

@@ -118,6 +118,8 @@ class Stopper:
             except ApiError as error:
                 if error.status == 404:
                     return
+                if "failed to remove root filesystem" in error.message:
+                    return  # something else has it open; the daemon calls the container dead and removes it later
                 under_way = error.status == 409 and "already in progress" in error.message
                 if not under_way or asyncio.get_running_loop().time() > deadline:
                     raise
