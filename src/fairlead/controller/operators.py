@@ -32,7 +32,9 @@ class Operators(Ledger):
         """What :meth:`up` would do."""
         book = self.books.get(request.project.name)
         overrides = {**(book.project.scale if book is not None else {}), **requests.overrides_of(request)}
-        return requests.plan_for(book, request.project.name, requests.wanted_by_file(request.project, overrides))
+        return requests.plan_for(
+            book, request.project.name, requests.wanted_by_request(book, request.project, overrides)
+        )
 
     def open_operation(
         self, project: str, kind: OperationKind, now_s: float, *, request: Mapping[str, object] | None = None
@@ -72,7 +74,7 @@ class Operators(Ledger):
         overrides = {**book.project.scale, **requests.overrides_of(request)}
         project = changed(book.project, files=request.project.files, engine=engine, scale=overrides)
         again = frozenset(request.project.services) if request.force_recreate else frozenset[str]()
-        wanted = requests.wanted_by_file(request.project, project.scale, again=again)
+        wanted = requests.wanted_by_request(book, request.project, project.scale, again=again)
         return self._release(replace(book, project=project), operation_id, wanted, "up", now_s)
 
     def deploy(

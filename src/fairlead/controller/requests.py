@@ -41,6 +41,15 @@ def wanted_by_file(
     }
 
 
+def wanted_by_request(
+    book: Book | None, project: Project, overrides: Mapping[str, ScaleOverride], *, again: frozenset[str] = frozenset()
+) -> dict[str, Wanted]:
+    """What the file asks for, and what runs of its services whose profiles are not selected: those stay as they are."""
+    running = wanted_now(book) if book is not None else {}
+    kept = {name: running[name] for name in project.unselected if name in running}
+    return kept | wanted_by_file(project, overrides, again=again)
+
+
 def overrides_of(request: UpRequest) -> dict[str, ScaleOverride]:
     """The numbers that `up --scale` sets, by service.
 

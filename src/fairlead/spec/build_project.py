@@ -53,6 +53,7 @@ def project_of(tree: Tree) -> Project:
             name: _service(name, entry, sources.get(name) or Map(), defaults)
             for name, entry in canonical["services"].items()
         },
+        unselected=tuple(sorted(tree.all_services.keys() - canonical["services"].keys())),
         networks=canonical.get("networks", {}),
         volumes=canonical.get("volumes", {}),
         secrets=canonical.get("secrets", {}),

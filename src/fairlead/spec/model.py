@@ -364,6 +364,7 @@ class Service:
 class Project:
     """One project: the services that its profiles select, and what they refer to.
 
+    ``unselected`` names the other services of the file: nothing is said about them, neither to run nor to go.
     ``networks``, ``volumes``, ``secrets`` and ``configs`` hold the canonical mapping of each entry.
     ``marks`` tells where a dotted key path (``services.api.ports``) stands in the files.
     """
@@ -372,6 +373,7 @@ class Project:
     working_dir: str
     files: tuple[str, ...] = ()
     services: Mapping[str, Service] = field(default_factory=dict)
+    unselected: tuple[str, ...] = ()
     networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     volumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     secrets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -49,8 +49,9 @@ class World:
     def book(self) -> Book:
         return self.core.book(PROJECT)
 
-    def up(self, *services: Service) -> Operation:
-        project = Project(name=PROJECT, working_dir="/srv", services={one.name: one for one in services})
+    def up(self, *services: Service, unselected: tuple[str, ...] = ()) -> Operation:
+        named = {one.name: one for one in services}
+        project = Project(name=PROJECT, working_dir="/srv", services=named, unselected=unselected)
         operation = self.core.open_operation(PROJECT, OperationKind.UP, self.now_s)
         return self.core.up(UpRequest(project=project), operation.id, "process", self.now_s)
 

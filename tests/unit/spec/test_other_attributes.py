@@ -201,3 +201,8 @@ def test_all_problems_of_all_files_come_at_once_in_their_order() -> None:
         ("compose.yaml", 4, "services.b.volumes[0]"),
         ("compose.yaml", 5, "networks"),
     ]
+
+
+def test_services_of_other_profiles_are_named_and_not_selected() -> None:
+    loaded = project("services: {a: {image: x}, b: {image: x, profiles: [debug]}}")
+    assert (sorted(loaded.services), loaded.unselected) == (["a"], ("b",))
