@@ -55,7 +55,7 @@ class Driver:
         self._executor = executor
         self._clock = clock
         self._reason = asyncio.Event()
-        self._removed: set[str] = set()
+        self._over: set[str] = set()
         self._looked = asyncio.Event()
         self.last_observation: Observation | None = None
 
@@ -96,12 +96,12 @@ class Driver:
     async def _cycle(self, group: asyncio.TaskGroup) -> float:
         """One look and its consequences; how long to wait at most for the next."""
         book = self._core.book(self.project)
-        self._removed.clear()
+        self._over.clear()
         try:
             engine = self._adapters.engine(book.project.engine)
             router = self._adapters.router(book.project.engine)
             observation = await observe(book, engine, router, self._monitor, self._clock.now_s())
-            observation = _without(observation, self._removed)
+            observation = _without(observation, self._over)
             self.last_observation = observation
             self._looked.set()
             orders = self._core.observe(observation, self._clock.now_s())
@@ -139,8 +139,8 @@ class Driver:
             _log.warning("cannot write down", command=command.key, error=trouble.message)
         except Exception:
             _log.exception("cannot take note", command=command.key)
-        if isinstance(command, commands.RemoveReplica) and error is None:
-            self._removed.add(command.replica_id)
+        if isinstance(command, commands.StopReplica | commands.RemoveReplica) and error is None:
+            self._over.add(command.replica_id)
         self._reason.set()
 
     async def _keep_last_words(self, order: Order, engine: Engine) -> None:
@@ -174,9 +174,9 @@ class Driver:
             _log.warning("cannot stop the router", error=f"{type(error).__name__}: {error}")
 
 
-def _without(observation: Observation, removed: set[str]) -> Observation:
-    """The observation without replicas that were removed while it was made: it may still show them."""
-    if not removed:
+def _without(observation: Observation, over: set[str]) -> Observation:
+    """The observation without replicas that were stopped or removed while it was made: it may show them running."""
+    if not over:
         return observation
-    kept = tuple(replica for replica in observation.replicas if replica.id not in removed)
+    kept = tuple(replica for replica in observation.replicas if replica.id not in over)
     return replace(observation, replicas=kept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from fairlead.controller.runtime import Controller
 from fairlead.engines.base import Report
 from fairlead.engines.memory import Behaviour
 from fairlead.errors import EngineUnavailableError, RefusedError, StartFailedError, StoreConflictError, StoreFullError
+from fairlead.observed import ObservedReplica
 from fairlead.spec.model import Project
 from fairlead.store.base import Commit
 
@@ -347,3 +349,37 @@ async def test_stop_controller_leaves_replicas_and_routes(house: House) -> None:
     assert operation.kind is OperationKind.UP
     assert [replica.id for replica in await house.engine.observe("shop")] == ["shop.api.1"]
     assert "shop/api/8080" in await house.router.observe("shop")
+
+
+async def test_a_list_from_before_the_stop_does_not_bring_a_replica_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look that began before a replica was stopped, and ends after it, still shows it running."""
+    looked, asked, stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    stop, observe = house.engine.stop, house.engine.observe
+
+    async def stop_during_a_look(*args: Any, **kwargs: Any) -> None:
+        asked.set()
+        controller._supervisor.wake("shop")
+        await looked.wait()
+        await stop(*args, **kwargs)
+        stopped.set()
+
+    async def old_list(project: str) -> tuple[ObservedReplica, ...]:
+        seen = await observe(project)
+        if asked.is_set() and not stopped.is_set():
+            looked.set()
+            await stopped.wait()
+            # What follows from the stop is written down in these turns.
+            for _ in range(10):
+                await asyncio.sleep(0)
+        return seen
+
+    async with house.running() as controller, asyncio.timeout(DEADLINE_S):
+        await succeeded(controller, await controller.up(request(service())))
+        monkeypatch.setattr(house.engine, "stop", stop_during_a_look)
+        monkeypatch.setattr(house.engine, "observe", old_list)
+        await succeeded(controller, await controller.scale("shop", {"api": 0}))
+        told = [event.kind async for event in controller.events("shop")]
+    assert told.count("replica-draining") == 1
+    assert told.count("replica-stopping") == 1
