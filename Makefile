@@ -51,7 +51,8 @@ $(READY): pyproject.toml Makefile
 	@touch $@
 
 test: $(READY) ## the whole test suite (TEST_ARGS='-x -k words' narrows it)
-	@$(BIN)/python -m pytest $(TEST_ARGS)
+	@$(BIN)/python -m pytest $(TEST_ARGS) -m 'not alone'
+	@$(BIN)/python -m pytest -q -m alone
 
 check: $(READY) ## lint, format, types, layers; warnings are errors
 	@echo "ruff check";        $(BIN)/ruff check --quiet .

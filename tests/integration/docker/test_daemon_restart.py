@@ -15,7 +15,7 @@ from tests.e2e.sandbox import Sandbox
 from tests.integration.docker.daemon import PrivateDaemon, private_daemon
 from tests.integration.docker.live import end
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.alone]
 
 PROJECT = "restarted"
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 from fairlead.cli import spawn
 from fairlead.cli.main import run
+
+# Whoever runs the tests in the background may have had it ignored, and that is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SCRIPTED = Path(__file__).parents[1] / "api" / "scripted.py"
 
