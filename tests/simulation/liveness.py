@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fairlead.controller.book import Book
 from fairlead.controller.controls import UpRequest
+from fairlead.observed import Exit, ExitCause
 from fairlead.rollout.state import Transaction, TransactionPhase
 from fairlead.rollout.states import InstancePhase, RolloutPhase
 from fairlead.spec.model import FailureAction
@@ -109,10 +110,20 @@ class Liveness:
             raise Violation("not-converged", f"a healthy file, and its operation is {newest.state}: {newest.message}")
         sim.clients.burst(10, 20.0)
         self._converged()
+        self._heals()
         plan = sim.leader().core.plan(UpRequest(project=sim.scenario.files[file]))
         if not plan.is_empty:
             raise Violation("plan-not-empty", f"{[(o.service, str(o.action), o.cause) for o in plan.operations]}")
         self._no_leak()
+
+    def _heals(self) -> None:
+        """A replica that dies without anybody's doing is followed by another."""
+        sim = self._sim
+        reals = [r for _, r in sorted(sim.engine.reals.items()) if r.serves and r.spec.project == PROJECT]
+        if reals:
+            victim = reals[sim.world.rng.randrange(len(reals))]
+            sim.behaviour.fall(victim, Exit(cause=ExitCause.KILLED, code=-9))
+            self._converged()
 
     def _bad(self) -> None:
         """A broken file is taken back or waits for a person; what served before serves on."""

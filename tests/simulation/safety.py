@@ -335,8 +335,8 @@ class Safety:
             # What the controller cannot know of yet is not held against what it does meanwhile.
             if not self._is_well(real) and real.id not in ready:
                 continue
-            if pools:
-                count += all(real.id in pool for pool in pools)
+            if real.addresses:
+                count += bool(pools) and all(real.id in pool for pool in pools)
             else:
                 count += real.id in ready
         return count
