@@ -244,7 +244,8 @@ class Safety:
             return
         rollout = state.rollout
         wanted = state.target.replicas if state.target is not None and not state.leaving else 0
-        active = rollout is not None and rollout.phase in ACTIVE
+        # A rollback that failed keeps what serves, and goes on trying to start what it was to bring back.
+        active = rollout is not None and (rollout.phase in ACTIVE or rollout.phase is RolloutPhase.FAILED)
         live = sum(instance.phase in LIVE for instance in state.instances)
         if not active and live <= wanted and bar.floor >= wanted - self._excess(state, controller):
             bar.low, bar.high, bar.slack, bar.surge, bar.tolerated = wanted, wanted, 0, 0, 0
