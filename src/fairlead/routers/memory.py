@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 from fairlead.errors import PortTakenError, RouterError, RouterUnavailableError
 from fairlead.routers.base import RouterCapabilities, TrafficSample
+from fairlead.routers.words import Words
 from fairlead.routing import Endpoint, EndpointState, EndpointStatus, Route, RouteStatus
 from fairlead.spec.model import RouteProtocol
 
-_EVENTS_KEPT = 256
 _FIRST_CHOSEN_PORT = 30_000
 
 
@@ -46,8 +46,7 @@ class MemoryRouter:
         self._chosen: dict[str, int] = {}
         self._load: dict[str, Load] = {}
         self._counters: dict[tuple[str, str], TrafficSample] = {}
-        self._listeners: set[asyncio.Queue[str]] = set()
-        self._missed: deque[str] = deque(maxlen=_EVENTS_KEPT)
+        self._words = Words()
         self._alive = False
         self._died = asyncio.Event()
 
@@ -163,33 +162,17 @@ class MemoryRouter:
                 found.append(replace(sample, in_flight=in_flight))
         return tuple(sorted(found, key=lambda sample: (sample.route, sample.replica_id)))
 
-    async def events(self) -> AsyncIterator[str]:
-        queue: asyncio.Queue[str] = asyncio.Queue(_EVENTS_KEPT)
-        while self._missed:
-            queue.put_nowait(self._missed.popleft())
-        self._listeners.add(queue)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._listeners.discard(queue)
-
-    def _tell(self, word: str) -> None:
-        if not self._listeners:
-            self._missed.append(word)
-        for queue in self._listeners:
-            if queue.full():
-                queue.get_nowait()
-            queue.put_nowait(word)
+    def events(self) -> AsyncIterator[str]:
+        return self._words.follow()
 
     async def supervise(self) -> None:
         while True:
             await self._died.wait()
             self._died.clear()
             if any(self._projects.values()):
-                self._tell("memory router ended")
+                self._words.tell("memory router ended")
                 self._alive = True
-                self._tell("memory router was brought back")
+                self._words.tell("memory router was brought back")
 
     async def close(self) -> None:
         """Nothing is held."""

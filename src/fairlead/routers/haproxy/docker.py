@@ -25,7 +25,7 @@ from fairlead.routers.haproxy.inside import InsideLauncher, InsideRouter
 from fairlead.routers.haproxy.launch import Launcher
 from fairlead.routers.haproxy.names import quoted, unquoted
 from fairlead.routers.haproxy.router import HAProxyRouter
-from fairlead.routers.haproxy.words import Words
+from fairlead.routers.words import Words
 from fairlead.routing import EndpointState, Route, RouteStatus
 
 HOME_FOLDER = "docker"

@@ -17,7 +17,7 @@ from fairlead.routers.haproxy.files import Files, files_under
 from fairlead.routers.haproxy.layout import Frontend
 from fairlead.routers.haproxy.proxy import Live, Proxy
 from fairlead.routers.haproxy.router import HAProxyRouter
-from fairlead.routers.haproxy.words import Words
+from fairlead.routers.words import Words
 from fairlead.routing import Route
 
 PROJECT = "fairlead.project"

@@ -28,7 +28,7 @@ from fairlead.routers.haproxy.proxy import LOOK_AGAIN_S, RELOAD_DEADLINE_S, Live
 from fairlead.routers.haproxy.render import Environment, hold_map
 from fairlead.routers.haproxy.state import DamagedStateError, Desired, load, save, set_aside
 from fairlead.routers.haproxy.status import Counters, PassiveHealth, WorkerReport, report, samples, statuses
-from fairlead.routers.haproxy.words import Words
+from fairlead.routers.words import Words
 from fairlead.routing import Route, RouteStatus
 
 LOCK_DEADLINE_S = 60.0

@@ -1,6 +1,6 @@
-"""What happened to the proxy, told to whoever listens; bounded, the newest words win.
+"""What happened to a proxy, told to whoever listens; bounded, the newest words win.
 
-Used by `router` for :meth:`~fairlead.routers.base.Router.events`.
+Used by the routers beside it for :meth:`~fairlead.routers.base.Router.events`.
 """
 
 from __future__ import annotations
