@@ -172,13 +172,13 @@ MISTAKES = (
     ),
     Mistake(
         "forget one service when a release is taken back",
-        "rollout/release.py",
+        "rollout/steering.py",
         "for name in sorted({*transaction.changed, *transaction.removed}):",
         "for name in sorted({*transaction.changed, *transaction.removed})[1:]:",
     ),
     Mistake(
         "leave changed numbers behind when a release is taken back",
-        "rollout/release.py",
+        "rollout/steering.py",
         "for name, replicas in transaction.scaled.items():",
         "for name, replicas in tuple(transaction.scaled.items())[:0]:",
     ),

@@ -18,7 +18,7 @@ from fairlead.controller.operators import Operators
 from fairlead.controller.retries import Retries
 from fairlead.errors import FairleadError
 from fairlead.observed import Observation, ReplicaSpec
-from fairlead.rollout import commands, release
+from fairlead.rollout import commands, release, steering
 from fairlead.rollout.commands import ApplyRoutes, Command
 from fairlead.rollout.invariants import check
 from fairlead.rollout.machine import Settled, step
@@ -116,7 +116,7 @@ class Core(Operators):
                 return book, ()
             return replace(book, project=changed(book.project, applied_routes=digest)), ()
         text = _text(error)
-        project, services, _ = release.refuse_routes(book.project, book.services, book.definitions, text)
+        project, services, _ = steering.refuse_routes(book.project, book.services, book.definitions, text)
         repeated = self._routes_error.get(book.name) == text
         self._routes_error[book.name] = text
         notes = () if repeated else (Note(kind="routes-failed", message=text, service="", level="error"),)

@@ -21,7 +21,7 @@ from fairlead.errors import NotFoundError, RefusedError
 from fairlead.observed import ReplicaSpec
 from fairlead.plan.operations import Plan
 from fairlead.plan.planner import Wanted
-from fairlead.rollout import release
+from fairlead.rollout import steering
 from fairlead.rollout.state import ProjectState, TransactionPhase
 
 
@@ -127,7 +127,7 @@ class Operators(Ledger):
     def resume(self, project: str, now_s: float) -> None:
         """Let rollouts go on, those too that a failure paused."""
         book = self._running(project)
-        state, services = release.resume(book.project, book.services, now_s)
+        state, services = steering.resume(book.project, book.services, now_s)
         after = outcomes.mirror_release(replace(book, project=state, services=services), now_s)
         self._commit(after, now_s, events=[project_event(after, "resumed", "rollouts go on", now_s)])
 
@@ -184,7 +184,7 @@ class Operators(Ledger):
     def _abort(self, book: Book, now_s: float) -> Operation:
         operation = self.open_operation(book.name, OperationKind.ROLLBACK, now_s)
         book = self.book(book.name)
-        state, services = release.roll_back(
+        state, services = steering.roll_back(
             book.project, book.services, book.definitions, "taken back by an operator", now_s
         )
         after = outcomes.mirror_release(replace(book, project=state, services=services), now_s)

@@ -15,9 +15,9 @@ from fairlead.controller.controls import UpRequest
 from fairlead.errors import NotFoundError, RefusedError, UsageError
 from fairlead.plan.operations import Action, Operation, Plan
 from fairlead.plan.planner import Current, Wanted, jobs, plan
-from fairlead.rollout.release import begin_rollout, last_good
 from fairlead.rollout.state import ScaleOverride, ServiceState, Target, Transaction, TransactionPhase
 from fairlead.rollout.states import RolloutPhase
+from fairlead.rollout.steering import begin_rollout, last_good
 from fairlead.spec.model import Project, Service
 from fairlead.spec.revision import Revision, revision_of
 

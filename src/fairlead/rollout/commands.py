@@ -5,65 +5,58 @@ Decided by `machine` and `release`, journalled and carried out by `controller`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from fairlead.routing import Route
 
 
-class StartReplica(msgspec.Struct, frozen=True, kw_only=True, tag="start-replica"):
-    """Start one replica. The engine does nothing if it runs already."""
+class _OfReplica(msgspec.Struct, frozen=True, kw_only=True):
+    """What all commands about one replica have. ``key``: two commands with the same one are the same deed."""
+
+    verb: ClassVar[str]
 
     service: str
     replica_id: str
+    cause: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.verb} {self.replica_id}"
+
+
+class StartReplica(_OfReplica, frozen=True, kw_only=True, tag="start-replica"):
+    """Start one replica. The engine does nothing if it runs already."""
+
+    verb = "start"
+
     slot: int
     generation: int
     revision_id: str
-    cause: str
-
-    @property
-    def key(self) -> str:
-        return f"start {self.replica_id}"
 
 
-class StopReplica(msgspec.Struct, frozen=True, kw_only=True, tag="stop-replica"):
+class StopReplica(_OfReplica, frozen=True, kw_only=True, tag="stop-replica"):
     """End one replica: its signal, ``grace_s`` seconds, then SIGKILL."""
 
-    service: str
-    replica_id: str
+    verb = "stop"
+
     grace_s: float
     signal: str | None
-    cause: str
-
-    @property
-    def key(self) -> str:
-        return f"stop {self.replica_id}"
 
 
-class RemoveReplica(msgspec.Struct, frozen=True, kw_only=True, tag="remove-replica"):
+class RemoveReplica(_OfReplica, frozen=True, kw_only=True, tag="remove-replica"):
     """Forget one replica that has ended."""
 
-    service: str
-    replica_id: str
-    cause: str
-
-    @property
-    def key(self) -> str:
-        return f"remove {self.replica_id}"
+    verb = "remove"
 
 
-class ShedStreams(msgspec.Struct, frozen=True, kw_only=True, tag="shed-streams"):
+class ShedStreams(_OfReplica, frozen=True, kw_only=True, tag="shed-streams"):
     """Close a share of the streams of one draining replica: ``share`` 0 to 1 of those that are left."""
 
-    service: str
-    replica_id: str
-    share: float
-    cause: str
+    verb = "shed"
 
-    @property
-    def key(self) -> str:
-        return f"shed {self.replica_id}"
+    share: float
 
 
 class ApplyRoutes(msgspec.Struct, frozen=True, kw_only=True, tag="apply-routes"):

@@ -1,0 +1,188 @@
+"""A release as a transaction over services: it ends when all have arrived, and goes back whole when one has failed.
+
+Called by `release` after every service's step. A release that has succeeded is watched for a while, and is taken back
+when most of what it started fails all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from fairlead.rollout.definition import Definition
+from fairlead.rollout.notes import Note
+from fairlead.rollout.policy import UpdatePolicy
+from fairlead.rollout.state import ProjectState, ServiceState, Transaction, TransactionPhase
+from fairlead.rollout.states import RolloutPhase
+from fairlead.rollout.steering import roll_back
+from fairlead.spec.model import FailureAction
+
+_R = RolloutPhase
+_T = TransactionPhase
+Services = dict[str, ServiceState]
+
+
+def settle_release(
+    project: ProjectState, services: Services, definitions: Mapping[str, Definition], now_s: float
+) -> tuple[ProjectState, Services, list[Note]]:
+    """The release one move further, where what became of its services allows or demands one."""
+    transaction = project.transaction
+    if transaction is None or project.leaving:
+        return project, services, []
+    match transaction.phase:
+        case _T.RUNNING | _T.PAUSED:
+            return _while_running(project, transaction, services, definitions, now_s)
+        case _T.ROLLING_BACK:
+            return _while_rolling_back(project, transaction, services, now_s)
+        case _T.SUCCEEDED:
+            return _while_watching(project, transaction, services, definitions, now_s)
+    return project, services, []
+
+
+def watch_release(
+    project: ProjectState, before: Mapping[str, ServiceState], after: Services, now_s: float
+) -> ProjectState:
+    """Note the replicas of a release that has just succeeded and that fail all the same."""
+    transaction = project.transaction
+    if transaction is None or transaction.phase is not _T.SUCCEEDED or now_s >= transaction.watch_until_s:
+        return project
+    failed = dict(transaction.watched_slots)
+    for name in transaction.changed:
+        known = {i.id for i in before[name].instances if i.failure} if name in before else set()
+        state = after.get(name)
+        mine = state.current() if state else ()
+        fresh = tuple(i.slot for i in mine if i.failure and not i.outside and i.id not in known)
+        if fresh:
+            failed[name] = (*failed.get(name, ()), *fresh)
+    if failed == transaction.watched_slots:
+        return project
+    return replace(project, transaction=replace(transaction, watched_slots=failed))
+
+
+def _while_running(
+    project: ProjectState,
+    transaction: Transaction,
+    services: Services,
+    definitions: Mapping[str, Definition],
+    now_s: float,
+) -> tuple[ProjectState, Services, list[Note]]:
+    phases = {n: s.rollout for n, s in services.items() if n in transaction.changed and s.rollout is not None}
+    for name in sorted(phases):
+        rollout = phases[name]
+        if rollout.phase is _R.GATE_FAILED:
+            message = f"{name}: {rollout.message}"
+            project, after = roll_back(project, services, definitions, message, now_s)
+            return project, after, [_release_note("release-rolling-back", transaction, message, "error")]
+        if rollout.phase is _R.PAUSED and transaction.phase is _T.RUNNING:
+            message = f"{name}: {rollout.message}"
+            paused = replace(transaction, phase=_T.PAUSED, message=message)
+            note = _release_note("release-paused", transaction, message, "error")
+            return replace(project, transaction=paused), services, [note]
+    if any(rollout.phase is not _R.SUCCEEDED for rollout in phases.values()):
+        return project, services, []
+    services, waiting = _remove_services(services, transaction.removed)
+    if waiting:
+        return project, services, []
+    return _succeed(project, transaction, services, definitions, now_s)
+
+
+def _remove_services(services: Services, removed: tuple[str, ...]) -> tuple[Services, bool]:
+    """The services with the removed ones on their way out or gone, and whether any is still there."""
+    after = dict(services)
+    for name in removed:
+        state = after.get(name)
+        if state is None:
+            continue
+        if state.target is None and not state.instances:
+            del after[name]
+        else:
+            after[name] = replace(state, target=None, rollout=None, leaving=True)
+    return after, any(name in after for name in removed)
+
+
+def _succeed(
+    project: ProjectState,
+    transaction: Transaction,
+    services: Services,
+    definitions: Mapping[str, Definition],
+    now_s: float,
+) -> tuple[ProjectState, Services, list[Note]]:
+    watches = [
+        definitions[state.target.definition_id].policy.watch_s
+        for name, state in services.items()
+        if state.target is not None and name in transaction.changed and name in transaction.previous
+    ]
+    ended = replace(
+        transaction,
+        phase=_T.SUCCEEDED,
+        ended_at_s=now_s,
+        watch_until_s=now_s + max(watches, default=0.0),
+        watched_slots={},
+    )
+    project = replace(project, transaction=ended, serving=transaction.release)
+    return project, services, [_release_note("release-succeeded", transaction, "serves")]
+
+
+def _while_rolling_back(
+    project: ProjectState, transaction: Transaction, services: Services, now_s: float
+) -> tuple[ProjectState, Services, list[Note]]:
+    involved = [services[n] for n in {*transaction.changed, *transaction.removed} if n in services]
+    phases = {state.rollout.phase for state in involved if state.rollout is not None}
+    if _R.ROLLING_BACK in phases:
+        return project, services, []
+    if _R.FAILED in phases:
+        worst = next(s for s in involved if s.rollout is not None and s.rollout.phase is _R.FAILED)
+        message = f"{transaction.message}; {worst.service}: {worst.rollout.message if worst.rollout else ''}"
+        failed = replace(transaction, phase=_T.FAILED, message=message, ended_at_s=now_s)
+        return (
+            replace(project, transaction=failed),
+            services,
+            [_release_note("release-failed", transaction, message, "error")],
+        )
+    ended = replace(transaction, phase=_T.ROLLED_BACK, ended_at_s=now_s)
+    note = _release_note("release-rolled-back", transaction, f"rolled back: {transaction.message}", "error")
+    return replace(project, transaction=ended), services, [note]
+
+
+def _while_watching(
+    project: ProjectState,
+    transaction: Transaction,
+    services: Services,
+    definitions: Mapping[str, Definition],
+    now_s: float,
+) -> tuple[ProjectState, Services, list[Note]]:
+    for name, slots in sorted(transaction.watched_slots.items()):
+        state = services.get(name)
+        if state is None or state.target is None or name not in transaction.previous:
+            continue
+        update = definitions[state.target.definition_id].policy.update
+        if now_s < transaction.watch_until_s and _is_disowned(slots, state.target.replicas, update):
+            causes = [instance.failure for instance in state.current() if instance.failure]
+            cause = causes[-1] if causes else "it failed"
+            count = f"{len(set(slots))} of {state.target.replicas} replicas"
+            message = f"{name}: {count} failed soon after the release: {cause}"
+            project, after = roll_back(project, services, definitions, message, now_s)
+            return project, after, [_release_note("release-rolling-back", transaction, message, "error")]
+    return project, services, []
+
+
+def _is_disowned(slots: tuple[int, ...], replicas: int, update: UpdatePolicy) -> bool:
+    """Most replicas failed, more than the file tolerates, and not for once; never where it says to do nothing else.
+
+    One slot that fails again and again is one replica: the others serve, and its restart policy deals with it.
+    """
+    if update.failure_action is not FailureAction.ROLLBACK or len(slots) < 2:
+        return False
+    return len(set(slots)) > replicas * max(0.5, update.max_failure_ratio)
+
+
+def _release_note(kind: str, transaction: Transaction, what: str, level: str = "info") -> Note:
+    return Note(
+        kind=kind,
+        message=f"release {transaction.release} {what}"
+        if level == "info"
+        else f"release {transaction.release}: {what}",
+        service="",
+        level="error" if level == "error" else "info",
+    )
