@@ -1,10 +1,11 @@
 """Plant known mistakes in the core, one at a time, and show that the simulation finds each of them.
 
-    python scripts/mutations.py [--seeds 1500] [--only WORDS]
+    python scripts/mutations.py [--seeds 2000] [--jobs 2] [--only WORDS] [--write]
 
 Each mistake is a change of a few words in a copy of the sources under a temporary folder; the simulation runs on
 the copy until a seed fails. The result is a table: the mistake, the seed that found it, how many seeds that took,
-and the promise that was seen broken. Ends with status 1 when a mistake is not found or cannot be planted any more.
+and the promise that was seen broken. `--write` puts it into docs/reliability.md. Ends with status 1 when a mistake is
+not found or cannot be planted any more.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT_S = 900
+PAGE = ROOT / "docs/reliability.md"
+BEGIN, END = "<!-- mutations: begin -->\n", "<!-- mutations: end -->\n"
+TIMEOUT_S = 1800
 _FOUND = re.compile(r"^seed (\d+): (.*)$", re.MULTILINE)
 
 
@@ -73,6 +77,12 @@ MISTAKES = (
         "DrainDeadlines(0.0, 0.0 if",
     ),
     Mistake(
+        "believe a look that began before the decision",
+        "rollout/lifecycle.py",
+        "view.taken_at_s > since_s and view.is_out",
+        "view.is_out",
+    ),
+    Mistake(
         "believe the router while a change of it is under way",
         "rollout/view.py",
         "return self.confirmed and self.unchanging and (",
@@ -116,6 +126,12 @@ MISTAKES = (
         "        if stale and not store:\n            store.commit",
     ),
     Mistake(
+        "forget the outcome of a command after `down`",
+        "controller/core.py",
+        "        if book.gone:\n            self._commit(book, now_s)\n            return\n",
+        "        if book.gone:\n            return\n",
+    ),
+    Mistake(
         "remember failed commands for ever",
         "controller/core.py",
         "self._retries.keep_only(book.name, {c.key",
@@ -147,6 +163,19 @@ MISTAKES = (
         unguarded=True,
     ),
     Mistake(
+        "let replicas that serve go, whatever was lost meanwhile",
+        "rollout/wanted.py",
+        "            if spare <= 0:\n",
+        "            if spare < -1_000:\n",
+    ),
+    Mistake(
+        "count a new replica before it is in the pool (and no second guard)",
+        "rollout/progress.py",
+        "not policy.job and view.is_serving(instance.id)",
+        "not policy.job",
+        unguarded=True,
+    ),
+    Mistake(
         "take a replica that runs for one that is ready",
         "rollout/lifecycle.py",
         "case _P.STARTING if health is Health.READY:",
@@ -157,6 +186,18 @@ MISTAKES = (
         "rollout/wanted.py",
         "        return target.replicas - sum(1 for instance in state.instances if instance.phase is not _P.COMPLETED)",
         "        return target.replicas",
+    ),
+    Mistake(
+        "heal a single writer beside itself",
+        "rollout/wanted.py",
+        "policy.exclusive and len(state.instances) > 0:",
+        "policy.exclusive and len(state.instances) > 9:",
+    ),
+    Mistake(
+        "take back a replica that counted as ended",
+        "rollout/wanted.py",
+        "instance.phase is _P.DRAINING and not instance.failure and not instance.leftover",
+        "instance.phase is _P.DRAINING and not instance.failure",
     ),
     Mistake(
         "no gate for failed replicas",
@@ -193,6 +234,12 @@ MISTAKES = (
         "rollout/dependencies.py",
         "        if not _is_fulfilled(other, dependencies[name].condition):\n",
         "        if not other:\n",
+    ),
+    Mistake(
+        "book an old revision's failure on the new one",
+        "rollout/lifecycle.py",
+        "restarts = own if before.key == key else older",
+        "restarts = own",
     ),
     Mistake(
         "wait for ever for a dependency that never comes",
@@ -247,20 +294,39 @@ MISTAKES = (
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=1500, help="the most seeds for one mistake")
+    parser.add_argument("--seeds", type=int, default=2000, help="the most seeds for one mistake")
+    parser.add_argument("--jobs", type=int, default=1, help="mistakes tried at a time")
     parser.add_argument("--only", default="", help="mistakes whose name contains these words")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
     options = parser.parse_args()
     chosen = [mistake for mistake in MISTAKES if options.only in mistake.name]
-    say("| the mistake | found by seed | after seeds | what was seen |")
-    say("| --- | ---: | ---: | --- |")
+    table = ["| the mistake | in | seeds until found | what was seen |", "| --- | --- | ---: | --- |"]
+    say("\n".join(table))
     missed = 0
-    for mistake in chosen:
-        seed, seen = attempt(mistake, options.seeds)
-        missed += seed is None
-        shown, count = ("not found", options.seeds) if seed is None else (seed, seed + 1)
-        say(f"| {mistake.name} | {shown} | {count} | {seen} |")
-    say(f"\n{len(chosen) - missed} of {len(chosen)} mistakes found")
+    with ThreadPoolExecutor(options.jobs) as pool:
+        results = pool.map(lambda mistake: attempt(mistake, options.seeds), chosen)
+        for mistake, (seed, seen) in zip(chosen, results, strict=True):
+            missed += seed is None
+            count = f"not in {options.seeds}" if seed is None else str(seed + 1)
+            table.append(f"| {mistake.name} | `{mistake.file}` | {count} | {seen} |")
+            say(table[-1])
+    summary = f"{len(chosen) - missed} of {len(chosen)} mistakes found"
+    say(f"\n{summary}")
+    if options.write:
+        _write(f"{summary}, in the code of commit `{_commit()}`; seeds count from 0.\n\n" + "\n".join(table) + "\n")
     return 1 if missed else 0
+
+
+def _commit() -> str:
+    argv = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _write(text: str) -> None:
+    page = PAGE.read_text()
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 def say(line: str) -> None:
