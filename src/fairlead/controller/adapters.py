@@ -47,6 +47,10 @@ class Adapters:
             self._routers[engine] = self._make_router(engine)
         return self._routers[engine]
 
+    def used_before(self) -> frozenset[str]:
+        """Engines that have left something in this home, whatever the store says."""
+        return frozenset(name for name in ENGINES if (self._settings.home / name).is_dir())
+
     async def close(self) -> None:
         """Let go of all of them; replicas and load balancers go on."""
         for router in self._routers.values():

@@ -80,7 +80,8 @@ class Controller:
                 for name in sorted(self._core.books):
                     self._supervisor.wake(name)
                 self._intake.take_up_again()
-                await self._recovery.at_start({DEFAULT_ENGINE, self._settings.engine or DEFAULT_ENGINE})
+                usual = {DEFAULT_ENGINE, self._settings.engine or DEFAULT_ENGINE}
+                await self._recovery.at_start(usual | self._adapters.used_before())
                 await self._ending.wait()
                 raise _Ended
         except* _Ended:

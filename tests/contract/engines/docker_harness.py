@@ -14,8 +14,6 @@ from tests.docker_world import BUSYBOX, need_daemon, need_images
 
 
 class DockerHarness(EngineHarness):
-    carries_specs = False
-
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         need_daemon()

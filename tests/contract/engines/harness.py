@@ -46,8 +46,6 @@ class EngineHarness(ABC):
     """One engine under test, and a world of its own for it to work in."""
 
     project = "contract"
-    carries_specs = True
-    """Whether replicas carry all that they were started from."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -10,9 +10,10 @@ from typing import Any
 
 from fairlead.docker_api.units import nanoseconds
 from fairlead.engines.docker.attachments import MANY_NETWORKS_API, Attachment
-from fairlead.engines.docker.labels import labels_of
+from fairlead.engines.docker.labels import DEFINITION, labels_of
 from fairlead.engines.docker.limits import limits_of
 from fairlead.engines.docker.mounts import mounts_of
+from fairlead.engines.docker.recall import written_down
 from fairlead.observed import ReplicaSpec
 from fairlead.spec.model import Healthcheck, Service
 
@@ -53,7 +54,7 @@ def body_of(
     body: dict[str, Any] = {
         "Image": service.image,
         "Env": [f"{key}={value}" for key, value in sorted({**_own(replica), **service.environment}.items())],
-        "Labels": {**service.labels, **labels_of(replica, scope, ports)},
+        "Labels": {**service.labels, **labels_of(replica, scope, ports), DEFINITION: written_down(replica.revision)},
         "Tty": service.tty,
         "OpenStdin": service.stdin_open,
         "ExposedPorts": {f"{port.target}/{port.protocol}": {} for port in service.ports if not port.inside},

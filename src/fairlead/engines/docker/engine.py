@@ -22,6 +22,7 @@ from fairlead.engines.docker.observe import Observer
 from fairlead.engines.docker.output import log_lines, run_in
 from fairlead.engines.docker.processes import processes_in
 from fairlead.engines.docker.project import Preparation
+from fairlead.engines.docker.recall import Recall
 from fairlead.engines.docker.resources import ProjectResources
 from fairlead.engines.docker.start import Starter
 from fairlead.engines.docker.stop import Stopper
@@ -52,6 +53,7 @@ class DockerEngine(Engine):
         self._stopper = Stopper(self.client, scope, self._observer)
         self._usage = Usage(self.client, scope)
         self._preparation = Preparation(self.client, self._resources, environ)
+        self._recall = Recall(self.client, scope)
         self._watch = Watch(self.client, scope, self._observer)
         self._closed = False
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -67,6 +69,10 @@ class DockerEngine(Engine):
     @translated
     async def projects(self) -> tuple[str, ...]:
         return await self._observer.projects()
+
+    @translated
+    async def recall(self, project: str) -> tuple[ReplicaSpec, ...]:
+        return await self._recall.of(project)
 
     @translated
     async def start(self, replica: ReplicaSpec) -> None:

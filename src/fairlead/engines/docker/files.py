@@ -18,6 +18,7 @@ from fairlead.spec.model import FileReference
 from fairlead.spec.revision import Revision
 
 DEFAULT_MODE = 0o444
+FOLDERS = {"secrets": "/run/secrets", "configs": "/"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,11 @@ class InjectedFile:
 def injected_files(revision: Revision, environ: Mapping[str, str]) -> tuple[InjectedFile, ...]:
     """Every secret and config that a replica of ``revision`` finds as a file."""
     return tuple(_files(revision, environ))
+
+
+def path_of(kind: str, reference: FileReference) -> PurePosixPath:
+    """Where a replica finds what ``reference`` names. ``kind`` is `secrets` or `configs`."""
+    return PurePosixPath(FOLDERS[kind]) / (reference.target or reference.source)
 
 
 def folders_of(files: tuple[InjectedFile, ...]) -> tuple[str, ...]:
@@ -74,21 +80,16 @@ def content_of(
 
 
 def _files(revision: Revision, environ: Mapping[str, str]) -> Iterator[InjectedFile]:
-    uses = (
-        ("secret", "/run/secrets", revision.service.secrets, revision.resources.get("secrets", {})),
-        ("config", "/", revision.service.configs, revision.resources.get("configs", {})),
-    )
-    for kind, folder, references, definitions in uses:
+    for kind, references in (("secrets", revision.service.secrets), ("configs", revision.service.configs)):
         for reference in references:
-            definition = definitions.get(reference.source)
-            yield _file(
-                reference, folder, content_of(kind, reference.source, definition, revision.working_dir, environ)
-            )
+            definition = revision.resources.get(kind, {}).get(reference.source)
+            content = content_of(kind.removesuffix("s"), reference.source, definition, revision.working_dir, environ)
+            yield _file(kind, reference, content)
 
 
-def _file(reference: FileReference, folder: str, content: bytes) -> InjectedFile:
+def _file(kind: str, reference: FileReference, content: bytes) -> InjectedFile:
     return InjectedFile(
-        path=PurePosixPath(folder) / (reference.target or reference.source),
+        path=path_of(kind, reference),
         content=content,
         mode=DEFAULT_MODE if reference.mode is None else reference.mode,
         uid=_number(reference.uid),

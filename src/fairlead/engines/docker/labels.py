@@ -22,6 +22,7 @@ SLOT = "fairlead.slot"
 GENERATION = "fairlead.generation"
 PORTS = "fairlead.ports"
 PRE_STOP = "fairlead.pre-stop"
+DEFINITION = "fairlead.definition"
 
 COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_NETWORK = "com.docker.compose.network"
