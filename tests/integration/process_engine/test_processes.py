@@ -65,7 +65,7 @@ async def test_a_suspended_replica_stops_politely(world: World, engine: ProcessE
     await engine.stop(spec.id, DEADLINE_S)
     found = await ended(engine, spec)
     assert (found.cause, found.code) == (ExitCause.EXITED, 5)
-    assert (await lines(engine, spec))[-1] == "bye"
+    await says(engine, spec, "bye")
 
 
 async def test_the_stop_signal_of_the_file_is_sent(world: World, engine: ProcessEngine) -> None:
