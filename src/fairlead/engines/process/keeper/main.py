@@ -26,7 +26,10 @@ from fairlead.engines.process.keeper.wire import LOCK, PROTOCOL, SOCKET, Message
 BATCH_S = 0.05
 """A stream that has just been read rests until the next multiple of this, so that a busy log costs 20 wake-ups
 a second, not one a line. The pipe holds what comes meanwhile."""
-LINGER_S = 2.0
+FIRST_CLIENT_S = 2.0
+"""How long a keeper that has nothing to keep waits for whoever started it."""
+LINGER_S = 0.1
+"""How long it stays once its last client has left. A client that comes later starts another one."""
 MAX_WAIT_S = 60.0
 PIPE_BYTES = 256 * 1024
 MAX_OUTPUT_BYTES = 64 * 1024
@@ -60,6 +63,7 @@ class Keeper:
         self._guards: set[int] = set()
         self._quitting = False
         self._idle_since = time.monotonic()
+        self._linger_s = FIRST_CLIENT_S
         self._watch(listener.fileno(), self._accept)
 
     def serve(self) -> None:
@@ -78,13 +82,13 @@ class Keeper:
         now = time.monotonic()
         if self._clients or self._streams:
             self._idle_since = now
-        return now - self._idle_since > LINGER_S
+        return now - self._idle_since > self._linger_s
 
     def _timeout_ms(self) -> int:
         now = time.monotonic()
         times = list(self._resting.values()) + [command.deadline for command in self._commands.values()]
         if not self._clients and not self._streams:
-            times.append(self._idle_since + LINGER_S + 0.01)
+            times.append(self._idle_since + self._linger_s + 0.01)
         wait_s = min((moment - now for moment in times), default=MAX_WAIT_S)
         wait_s = min(wait_s, MAX_WAIT_S)
         return max(0, math.ceil(wait_s * 1000))
@@ -105,6 +109,7 @@ class Keeper:
         connection.setblocking(False)
         buffer = bytearray()
         self._clients[connection.fileno()] = connection
+        self._linger_s = LINGER_S
         self._watch(connection.fileno(), lambda: self._read_client(connection, buffer))
 
     def _read_client(self, connection: socket.socket, buffer: bytearray) -> None:
