@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.state import Instance, ServiceState
-from fairlead.rollout.states import InstancePhase
+from fairlead.rollout.states import LIVE, InstancePhase
 from fairlead.routing import Endpoint, EndpointState, Route
 
 _P = InstancePhase
@@ -72,8 +72,18 @@ def _is_pooled(instance: Instance) -> bool:
 def _fill(key: str, route: Route, state: ServiceState, definitions: Mapping[str, Definition]) -> Route:
     endpoints = (_endpoint(key, route, instance, definitions) for instance in state.instances)
     pool = tuple(sorted((e for e in endpoints if e is not None), key=lambda endpoint: endpoint.replica_id))
-    hold_timeout_s = 0.0 if state.leaving else route.hold_timeout_s
+    hold_timeout_s = route.hold_timeout_s if _is_coming(state) else 0.0
     return replace(route, endpoints=pool, hold_timeout_s=hold_timeout_s)
+
+
+def _is_coming(state: ServiceState) -> bool:
+    """Whether a replica can be expected at all: none is asked for, or every slot has given up, and waiting is idle."""
+    if state.leaving or state.target is None:
+        return False
+    slots = range(1, state.target.replicas + 1)
+    given_up = {slot for slot, restarts in state.restarts.items() if restarts.exhausted}
+    serving = any(instance.phase in LIVE for instance in state.current())
+    return serving or any(slot not in given_up for slot in slots)
 
 
 def _endpoint(key: str, route: Route, instance: Instance, definitions: Mapping[str, Definition]) -> Endpoint | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fairlead.controller.controls import OperationState
 from fairlead.rollout.commands import StartReplica
-from fairlead.spec.model import Deploy, FailureAction, Service, UpdateConfig
+from fairlead.spec.model import Deploy, FailureAction, RestartCondition, RestartPolicy, Service, UpdateConfig
 
 from .world import World, service
 
@@ -55,3 +55,35 @@ def test_a_release_that_was_resumed_does_not_say_why_it_was_paused() -> None:
     world.core.resume("shop", world.now_s)
     world.for_s(3)
     assert (world.book.releases[2].state, world.book.releases[2].message) == ("succeeded", "")
+
+
+def held_s(world: World) -> float:
+    (route,) = world.routes
+    return route.hold_timeout_s
+
+
+def test_requests_are_held_only_while_a_replica_can_be_expected() -> None:
+    world = World()
+    world.ended(world.up(api("v1")))
+    assert held_s(world) > 0
+    world.core.scale("shop", {"api": 0}, world.now_s)
+    world.for_s(1)
+    assert held_s(world) == 0, "nothing is asked for: an answer at once is kinder than one after half a minute"
+    world.core.scale("shop", {"api": 2}, world.now_s)
+    world.for_s(0.2)
+    assert held_s(world) > 0, "before the first of them is ready"
+
+
+def test_requests_are_not_held_for_a_service_that_was_given_up() -> None:
+    world = World()
+    gives_up = RestartPolicy(condition=RestartCondition.ON_FAILURE, max_attempts=2)
+    one = service("api", "v1", 8080, deploy=Deploy(restart_policy=gives_up))
+    world.ended(world.up(one))
+    world.for_s(40)
+    world.crashes = lambda start: True
+    world.end("shop.api.1", 1)
+    world.for_s(0.2)
+    assert held_s(world) > 0, "another one comes"
+    world.for_s(10)
+    assert world.book.services["api"].restarts[1].exhausted
+    assert held_s(world) == 0
