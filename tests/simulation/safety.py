@@ -297,7 +297,7 @@ class Safety:
             policy = definition.policy
             if policy.exclusive or policy.job:
                 bar.slack, bar.surge = ALL, max(bar.surge, 1)
-            for update in (policy.first, policy.update, policy.rollback):
+            for update in (policy.first, policy.update, policy.rollback, policy.returning):
                 if update is policy.first and (state.rollout is None or state.rollout.origin_replicas > 0):
                     continue
                 if update.order is Order.STOP_FIRST:

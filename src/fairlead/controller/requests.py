@@ -168,7 +168,7 @@ def begin_release(
             continue
         state = services.get(operation.service) or ServiceState(project=book.name, service=operation.service)
         targets[operation.service] = _target(state, operation, wanted[operation.service])
-        services[operation.service] = _begin(state, operation, targets[operation.service], number, now_s)
+        services[operation.service] = _begin(state, operation, targets[operation.service], number, kind, now_s)
     moving = (Action.CREATE, Action.UPDATE, Action.ADJUST, Action.RERUN)
     transaction = Transaction(
         release=number,
@@ -252,12 +252,14 @@ def _target(state: ServiceState, operation: Operation, wanted: Wanted) -> Target
     )
 
 
-def _begin(state: ServiceState, operation: Operation, target: Target, number: int, now_s: float) -> ServiceState:
+def _begin(
+    state: ServiceState, operation: Operation, target: Target, number: int, kind: str, now_s: float
+) -> ServiceState:
     if operation.action is Action.KEEP:
         return changed(state, restarts={}) if state.restarts else state
     if operation.action is Action.SCALE:
         return changed(state, target=target, restarts={})
-    return begin_rollout(state, target, number, now_s)
+    return begin_rollout(state, target, number, now_s, returning=kind == "rollback")
 
 
 def _with_release(book: Book, release: Release) -> Book:

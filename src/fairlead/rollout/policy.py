@@ -61,6 +61,9 @@ class ServicePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the machine needs to know of a revision.
 
     ``first``: how the very first replicas come, when there are none to exchange: `update_config` is about updates.
+    ``rollback``: how a release that failed is taken back; ``returning``: how the service goes to an earlier release
+    that an operator asks for. Both are `rollback_config`; where that says nothing of failures, the latter has what
+    served until now to go back to, the former has not.
     ``job``: the service is meant to end. ``exclusive``: two replicas must never run at a time.
     ``ports`` maps a route key's published part to the container port behind it.
     """
@@ -68,6 +71,7 @@ class ServicePolicy(msgspec.Struct, frozen=True, kw_only=True):
     first: UpdatePolicy
     update: UpdatePolicy
     rollback: UpdatePolicy
+    returning: UpdatePolicy
     restart: RestartRule
     start_timeout_s: float
     drain_timeout_s: float
@@ -90,10 +94,12 @@ def policy_of(service: Service, *, cores: int, job: bool = False) -> ServicePoli
     exclusive = is_exclusive(service)
     update = _update(service.deploy.update, service, cores, exclusive, job, default=FailureAction.ROLLBACK)
     rollback = _update(service.deploy.rollback, service, cores, exclusive, job, default=FailureAction.PAUSE)
+    said = service.deploy.rollback.failure_action if service.deploy.rollback else None
     return ServicePolicy(
         first=replace(update, parallelism=_parallelism(UpdateConfig(), service.replicas, cores, False), delay_s=0.0),
         update=update,
         rollback=rollback,
+        returning=replace(rollback, failure_action=said or FailureAction.ROLLBACK),
         restart=_restart(service, job),
         start_timeout_s=_start_timeout(service),
         drain_timeout_s=_given(rollout.drain_timeout_s, DRAIN_TIMEOUT_S),

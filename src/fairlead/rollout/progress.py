@@ -57,6 +57,8 @@ def rules_of(rollout: Rollout, policy: ServicePolicy) -> UpdatePolicy:
     """By which rules ``rollout`` goes on."""
     if rollout.phase is _R.ROLLING_BACK:
         return policy.rollback
+    if rollout.returning:
+        return policy.returning
     # A first release that another one superseded has left replicas behind, and these are exchanged.
     return policy.first if rollout.origin is None and rollout.origin_replicas == 0 else policy.update
 
@@ -69,7 +71,7 @@ def standby_until_s(state: ServiceState, definitions: Mapping[str, Definition]) 
     rollout, target = state.rollout, state.target
     if rollout is None or target is None or rollout.phase not in (_R.PROGRESSING, _R.PAUSED, _R.GATE_FAILED):
         return 0.0
-    monitor_s = definitions[target.definition_id].policy.update.monitor_s
+    monitor_s = rules_of(rollout, definitions[target.definition_id].policy).monitor_s
     if monitor_s <= 0:
         return 0.0
     if rollout.batch_ready_at_s is None:

@@ -79,7 +79,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
 
     ``origin`` is what ran before (None on a first deploy). ``admitted``: replicas of the new revision that
     may exist by now. ``released``: of these, how many have taken over from old ones. ``failed_slots``: slots
-    whose replica failed, counted against ``max_failure_ratio``.
+    whose replica failed, counted against ``max_failure_ratio``. ``returning``: an operator asked for a rollback.
     """
 
     release: int
@@ -94,6 +94,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     next_batch_at_s: float = 0.0
     failed_slots: tuple[int, ...] = ()
     message: str = ""
+    returning: bool = False
 
 
 class TransactionPhase(StrEnum):

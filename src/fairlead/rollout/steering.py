@@ -18,8 +18,13 @@ _T = TransactionPhase
 Services = dict[str, ServiceState]
 
 
-def begin_rollout(state: ServiceState, target: Target, release: int, now_s: float) -> ServiceState:
-    """``state`` on its way to ``target``; what it goes back to is the last target that was released whole."""
+def begin_rollout(
+    state: ServiceState, target: Target, release: int, now_s: float, *, returning: bool = False
+) -> ServiceState:
+    """``state`` on its way to ``target``; what it goes back to is the last target that was released whole.
+
+    ``returning``: by the rules of `rollback_config`.
+    """
     live = [instance for instance in state.instances if instance.phase in LIVE]
     current = sum(1 for instance in live if instance.key == target.key)
     good = last_good(state)
@@ -35,6 +40,7 @@ def begin_rollout(state: ServiceState, target: Target, release: int, now_s: floa
         started_at_s=now_s,
         progress_at_s=now_s,
         admitted=min(current, target.replicas),
+        returning=returning,
     )
     return replace(state, target=target, rollout=rollout, restarts={}, origin_restarts={}, leaving=False)
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.notes import Note
 from fairlead.rollout.policy import UpdatePolicy
+from fairlead.rollout.progress import rules_of
 from fairlead.rollout.state import ProjectState, ServiceState, Transaction, TransactionPhase
 from fairlead.rollout.states import RolloutPhase
 from fairlead.rollout.steering import roll_back
@@ -156,7 +157,8 @@ def _while_watching(
         state = services.get(name)
         if state is None or state.target is None or name not in transaction.previous:
             continue
-        update = definitions[state.target.definition_id].policy.update
+        policy = definitions[state.target.definition_id].policy
+        update = rules_of(state.rollout, policy) if state.rollout is not None else policy.update
         if now_s < transaction.watch_until_s and _is_disowned(slots, state.target.replicas, update):
             causes = [instance.failure for instance in state.current() if instance.failure]
             cause = causes[-1] if causes else "it failed"

@@ -47,8 +47,7 @@ def order_of(state: ServiceState, definitions: Mapping[str, Definition]) -> Orde
     if state.target is None or state.target.definition_id not in definitions:
         return Order.START_FIRST
     policy = definitions[state.target.definition_id].policy
-    rolling_back = state.rollout is not None and state.rollout.phase is _R.ROLLING_BACK
-    return (policy.rollback if rolling_back else policy.update).order
+    return (rules_of(state.rollout, policy) if state.rollout is not None else policy.update).order
 
 
 def _replace_instance(state: ServiceState, changed: Mapping[str, Instance]) -> ServiceState:
@@ -138,8 +137,7 @@ def _spare(state: ServiceState, view: ServiceView, definitions: Mapping[str, Def
     target, rollout = state.target, state.rollout
     if target is None or state.leaving or rollout is None or rollout.origin is None:
         return serving
-    policy = definitions[target.definition_id].policy
-    update = policy.rollback if rollout.phase is _R.ROLLING_BACK else policy.update
+    update = rules_of(rollout, definitions[target.definition_id].policy)
     needed = min(target.replicas, rollout.origin.replicas) - len(rollout.failed_slots)
     if update.order is Order.STOP_FIRST:
         needed -= update.parallelism

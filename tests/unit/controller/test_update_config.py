@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fairlead.controller.controls import OperationState
-from fairlead.spec.model import Deploy, Service, UpdateConfig
+from fairlead.spec.model import Deploy, FailureAction, Service, UpdateConfig
 
 from .world import World, service
 
@@ -39,3 +39,33 @@ def test_a_rollback_follows_its_own_rules() -> None:
     assert len(world.started) == 4 + 3 + 2
     world.for_s(6)
     assert len(world.started) == 4 + 3 + 3
+
+
+def gone_back(rollback: UpdateConfig | None) -> World:
+    """Release 2 has succeeded, and the operator asks for release 1 again."""
+    world = World()
+    update = UpdateConfig(parallelism=4, delay_s=0)
+    api = service("api", port=8080, deploy=Deploy(replicas=4, update=update, rollback=rollback))
+    world.ended(world.up(api))
+    world.ended(world.up(revised(api)))
+    world.started.clear()
+    world.core.rollback("shop", 1, world.now_s)
+    return world
+
+
+def test_a_rollback_that_an_operator_asks_for_follows_rollback_config_too() -> None:
+    world = gone_back(UpdateConfig(parallelism=1, delay_s=10))
+    world.for_s(3)
+    assert len(world.started) == 1
+    world.for_s(11)
+    assert len(world.started) == 2
+
+
+def test_a_rollback_that_fails_goes_back_to_what_served_unless_the_file_says_otherwise() -> None:
+    for failure_action, phase in ((None, "rolled-back"), (FailureAction.PAUSE, "paused")):
+        world = gone_back(UpdateConfig(failure_action=failure_action))
+        world.crashes = lambda start: True
+        world.for_s(1)
+        world.crashes = lambda start: False
+        world.for_s(60)
+        assert world.book.releases[3].state == phase
