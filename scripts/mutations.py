@@ -272,6 +272,42 @@ MISTAKES = (
         "    return restarts is None\n",
     ),
     Mistake(
+        "remove volumes although nobody agreed",
+        "controller/operators.py",
+        "leaving=True, remove_volumes=volumes",
+        "leaving=True, remove_volumes=True",
+    ),
+    Mistake(
+        "keep volumes that were to go",
+        "controller/operators.py",
+        "leaving=True, remove_volumes=volumes",
+        "leaving=True, remove_volumes=False",
+    ),
+    Mistake(
+        "take one project's router for another's",
+        "controller/told.py",
+        "return name in self._believed or not any(",
+        "return bool(self._believed) or not any(",
+    ),
+    Mistake(
+        "take one project's open commands for another's",
+        "controller/ledger.py",
+        "self._open.setdefault(after.name, {})[order.command.key]",
+        "self._open.setdefault('', {})[order.command.key]",
+    ),
+    Mistake(
+        "take a change that was carried out by half for whole",
+        "rollout/pools.py",
+        '            return f"{endpoint.replica_id} is missing"\n',
+        "            continue\n",
+    ),
+    Mistake(
+        "leave in the pool what should be gone",
+        "rollout/pools.py",
+        '            return f"{left.replica_id} should be gone"\n',
+        "            continue\n",
+    ),
+    Mistake(
         "supersede a release that has ended",
         "controller/requests.py",
         "    if transaction is None or transaction.phase not in _UNDER_WAY:\n",

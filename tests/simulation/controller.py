@@ -7,6 +7,7 @@ dies when a fault says so; what it had asked for by then still lands.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fairlead.controller.core import Core, Order
@@ -32,8 +33,9 @@ class SimController:
         self._sim = sim
         self.name = name
         self.alive = True
-        self._looking = False
-        self._timer = 0
+        self._looking: set[str] = set()
+        self._cleaning: dict[str, float] = {}
+        self._timers: dict[str, int] = {}
         self.core = Core(sim.store, holder=name, cores=2, now_s=sim.wall_s())
         self.flying: dict[int, Order] = {}
         for project, book in sorted(self.core.books.items()):
@@ -44,9 +46,12 @@ class SimController:
 
     def wake(self) -> None:
         """There is a reason to look."""
-        if self.alive and not self._looking:
-            self._looking = True
-            self._sim.world.at(self._sim.world.between(0.001, 0.012), self._look)
+        if not self.alive:
+            return
+        for project in self._sim.projects:
+            if project not in self._looking:
+                self._looking.add(project)
+                self._sim.world.at(self._sim.world.between(0.001, 0.012), partial(self._look, project))
 
     def prepare(self, project: str, operation_id: str, file: int) -> None:
         """Begin the release of an operation that is open, once everything it needs is there."""
@@ -64,6 +69,9 @@ class SimController:
     def _begin(self, project: str, operation_id: str, file: int) -> None:
         if not self.alive or operation_id not in self.core.book(project).requests:
             return
+        if self._cleaning.get(project, 0.0) >= self._sim.world.now_s:
+            self.prepare(project, operation_id, file)
+            return
         try:
             self._sim.scenario.begin(self.core, project, operation_id, file, self._sim.wall_s())
         except Crash:
@@ -78,27 +86,28 @@ class SimController:
 
     # Looking
 
-    def _look(self) -> None:
+    def _look(self, project: str) -> None:
         if not self.alive:
             return
         sim = self._sim
-        self._looking = False
+        self._looking.discard(project)
         taken_s = sim.wall_s()
         try:
-            replicas = sim.engine.observe(PROJECT)
+            replicas = sim.engine.observe(project)
         except FairleadError:
             sim.world.at(TROUBLE_S, self.wake)
             return
         if sim.faults.hit("look-slow"):
-            self._looking = True
+            self._looking.add(project)
             # Whichever is asked first, its answer is old by the time the other one is there.
-            routes = sim.router.observe(PROJECT) if sim.world.rng.random() < 0.5 else None
-            sim.world.at(sim.world.between(0.05, 1.5), lambda: self._take(replicas, taken_s, routes))
+            routes = sim.router.observe(project) if sim.world.rng.random() < 0.5 else None
+            sim.world.at(sim.world.between(0.05, 1.5), lambda: self._take(project, replicas, taken_s, routes))
         else:
-            self._take(replicas, taken_s)
+            self._take(project, replicas, taken_s)
 
     def _take(
         self,
+        project: str,
         replicas: tuple[ObservedReplica, ...],
         taken_s: float,
         routes: Mapping[str, RouteStatus] | None = None,
@@ -106,12 +115,12 @@ class SimController:
         if not self.alive:
             return
         sim = self._sim
-        self._looking = False
+        self._looking.discard(project)
         silent = sim.faults.hit("router-silent")
         if routes is None:
-            routes = sim.router.observe(PROJECT)
+            routes = sim.router.observe(project)
         observation = Observation(
-            project=PROJECT,
+            project=project,
             replicas=replicas,
             health=self._health(replicas),
             routes={} if silent else routes,
@@ -119,6 +128,7 @@ class SimController:
             routes_known=not silent,
         )
         sim.looks += 1
+        was_gone = self._is_gone(project)
         try:
             orders = self.core.observe(observation, sim.wall_s())
         except Crash:
@@ -135,7 +145,21 @@ class SimController:
             sim.safety.on_order(self, order)
         for order in orders:
             self._carry_out(order)
-        self._set_timer()
+        if not was_gone and self._is_gone(project):
+            self._clean_up(project)
+        self._set_timer(project)
+
+    def _is_gone(self, project: str) -> bool:
+        book = self.core.books.get(project)
+        return book is None or book.gone
+
+    def _clean_up(self, project: str) -> None:
+        """Put away what the project leaves behind, as `controller.driver` does; a new `up` waits for it."""
+        world = self._sim.world
+        took_s = world.between(0.01, 1.0)
+        volumes = self.core.books[project].project.remove_volumes
+        self._cleaning[project] = world.now_s + took_s
+        world.at(took_s, lambda: self._sim.engine.clean_up(project, volumes=volumes) if self.alive else None)
 
     def _health(self, replicas: tuple[ObservedReplica, ...]) -> dict[str, ReplicaHealth]:
         sim = self._sim
@@ -146,17 +170,16 @@ class SimController:
                 found[replica.id] = ReplicaHealth(health=real.verdict(sim.world.now_s), reason="probed")
         return found
 
-    def _set_timer(self) -> None:
+    def _set_timer(self, project: str) -> None:
         sim = self._sim
         now_s = sim.wall_s()
-        wake_at_s = self.core.wake_at_s(PROJECT, now_s)
+        wake_at_s = self.core.wake_at_s(project, now_s)
         if wake_at_s is not None and wake_at_s <= now_s:
             self.wake()
             return
-        self._timer += 1
-        timer = self._timer
+        timer = self._timers[project] = self._timers.get(project, 0) + 1
         pause_s = REST_S if wake_at_s is None else min(REST_S, wake_at_s - now_s)
-        sim.world.at(pause_s, lambda: self.wake() if timer == self._timer else None)
+        sim.world.at(pause_s, lambda: self.wake() if timer == self._timers[project] else None)
 
     # Acting
 
@@ -185,9 +208,9 @@ class SimController:
             case commands.StartReplica():
                 sim.engine.start(self.core.replica_spec(order), reply)
             case commands.StopReplica(replica_id=replica_id, grace_s=grace_s):
-                sim.engine.stop(replica_id, grace_s, reply)
+                sim.engine.stop(order.project, replica_id, grace_s, reply)
             case commands.RemoveReplica(replica_id=replica_id):
-                sim.engine.remove(replica_id, reply)
+                sim.engine.remove(order.project, replica_id, reply)
             case commands.ApplyRoutes(routes=routes):
                 sim.router.apply(order.project, routes, reply)
             case commands.ShedStreams(replica_id=replica_id, share=share):

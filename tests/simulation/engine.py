@@ -21,7 +21,8 @@ STALE_FOR_S = 2.0
 
 
 class SimEngine:
-    """``reals``: every replica that exists, by id."""
+    """``reals``: every replica that exists, by id. ``strangers``: containers without labels, by name, which
+    may be what a replica of ours is called. ``volumes``: those that exist, by project and name."""
 
     def __init__(self, sim: Sim) -> None:
         self._sim = sim
@@ -30,7 +31,9 @@ class SimEngine:
         self._number = 0
         self._busy: dict[str, float] = {}
         self._waiting: dict[str, list[Reply]] = {}
-        self._listed: list[tuple[float, tuple[ObservedReplica, ...]]] = []
+        self._listed: dict[str, list[tuple[float, tuple[ObservedReplica, ...]]]] = {}
+        self.strangers: dict[str, str] = {}
+        self.volumes: set[tuple[str, str]] = set()
 
     # What the controller asks for
 
@@ -41,8 +44,9 @@ class SimEngine:
         if now_s < self.down_until_s or faults.hit("list-fails"):
             world.injected("the engine does not list")
             raise EngineUnavailableError("the engine does not answer")
-        if self._listed and faults.hit("list-stale"):
-            since_s, kept = self._listed[world.rng.randrange(len(self._listed))]
+        listed = self._listed.get(project, [])
+        if listed and faults.hit("list-stale"):
+            since_s, kept = listed[world.rng.randrange(len(listed))]
             if now_s - since_s < STALE_FOR_S:
                 world.injected(f"the list is {now_s - since_s:.3f} s old")
                 return kept
@@ -51,17 +55,29 @@ class SimEngine:
             for key, real in sorted(self.reals.items())
             if real.spec.project == project and real.hidden_until_s <= now_s
         )
-        self._listed = [*self._listed[-3:], (now_s, found)]
+        self._listed[project] = [*listed[-3:], (now_s, found)]
         return found
+
+    def _touch(self, project: str, replica_id: str) -> None:
+        self._sim.safety.on_touch(project, replica_id, self.strangers.get(replica_id, "another project's"))
 
     def start(self, spec: ReplicaSpec, reply: Reply) -> None:
         self._call(spec.id, lambda answer: self._start(spec, answer), reply)
 
-    def stop(self, replica_id: str, grace_s: float, reply: Reply) -> None:
+    def stop(self, project: str, replica_id: str, grace_s: float, reply: Reply) -> None:
+        self._touch(project, replica_id)
         self._call(replica_id, lambda answer: self._stop(replica_id, grace_s, answer), reply)
 
-    def remove(self, replica_id: str, reply: Reply) -> None:
+    def remove(self, project: str, replica_id: str, reply: Reply) -> None:
+        self._touch(project, replica_id)
         self._call(replica_id, lambda answer: self._remove(replica_id, answer), reply)
+
+    def clean_up(self, project: str, *, volumes: bool) -> None:
+        """What is left of a project that is down: its volumes too where ``volumes`` says so."""
+        gone = {place for place in self.volumes if place[0] == project} if volumes else set()
+        self.volumes -= gone
+        for place in sorted(gone):
+            self._sim.safety.on_volume_removed(*place)
 
     def _call(self, replica_id: str, effect: Callable[[Reply], None], reply: Reply) -> None:
         world, faults = self._sim.world, self._sim.faults
@@ -90,6 +106,10 @@ class SimEngine:
         if spec.id in self.reals:
             reply(None)
             return
+        if sim.faults.hit("name-taken"):
+            # The adapter finds another name: identity is in labels.
+            self.strangers[spec.id] = "nobody's"
+            sim.world.injected(f"a container that is nobody's is called {spec.id}")
         bad = spec.revision.service.environment.get("BAD")
         if bad == "no-start" or sim.faults.hit("start-refused"):
             sim.world.injected(f"{spec.id} cannot be started")
@@ -99,6 +119,7 @@ class SimEngine:
         real = Real(spec, self._number, sim.world.now_s, exclusive=_writes(spec))
         real.health_lag_s = sim.world.between(0.01, 0.6)
         self.reals[real.id] = real
+        self.volumes |= {(spec.project, mount.source or mount.target) for mount in spec.revision.service.volumes}
         sim.world.say("engine", f"starts {real.id} ({spec.revision.id})")
         sim.safety.on_start(real)
         sim.behaviour.begin(real, bad)

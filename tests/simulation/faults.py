@@ -36,6 +36,15 @@ CALLS = {
 }
 """The chance of each fault a call, lowest and highest."""
 
+NEWER_CALLS = {
+    "route-half": (0.02, 0.40),
+    "name-taken": (0.02, 0.20),
+}
+"""More of them, drawn apart, so that the histories of seeds that have none of them stay as they were."""
+
+NEIGHBOURS = 0.2
+"""How many runs have a second project beside the one that everything happens to."""
+
 DEEDS = (
     "crash",
     "oom",
@@ -65,6 +74,13 @@ class Faults:
         }
         self.deeds = tuple(name for name in DEEDS if rng.random() < share)
         self.deeds_every_s = rng.choice((3.0, 10.0, 30.0))
+        newer = Random(f"{seed}:newer")
+        self.rates |= {
+            name: low * (high / low) ** newer.random()
+            for name, (low, high) in NEWER_CALLS.items()
+            if newer.random() < min(share, 0.2)
+        }
+        self.has_neighbour = newer.random() < NEIGHBOURS
         self.healed = False
 
     def hit(self, name: str) -> bool:

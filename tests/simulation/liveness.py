@@ -14,6 +14,7 @@ from fairlead.rollout.state import Transaction, TransactionPhase
 from fairlead.rollout.states import InstancePhase, RolloutPhase
 from fairlead.spec.model import FailureAction
 from tests.simulation.controller import PROJECT
+from tests.simulation.router import NEIGHBOUR
 from tests.simulation.world import Violation
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Liveness:
             self._bad()
         if sim.world.rng.random() < 0.4:
             self._down()
+        if NEIGHBOUR in sim.projects:
+            self._neighbour()
 
     def _pass(self, for_s: float) -> None:
         until_s = self._sim.world.now_s + for_s
@@ -162,11 +165,28 @@ class Liveness:
         self._settle("down")
         self._pass(5.0)
         left = sorted(real.id for real in sim.engine.reals.values() if real.spec.project == PROJECT)
-        if not self._book().gone or left or sim.router.routes:
-            raise Violation("left-behind", f"down: {left} {sorted(sim.router.routes)} gone={self._book().gone}")
+        if not self._book().gone or left or sim.router.keys(PROJECT):
+            raise Violation("left-behind", f"down: {left} {sim.router.keys(PROJECT)} gone={self._book().gone}")
+        volumes = sorted(name for project, name in sim.engine.volumes if project == PROJECT)
+        if volumes and sim.scenario.gives_up_volumes:
+            raise Violation("left-behind", f"down: the volumes {volumes}, which were to go")
         documents = [k for kind in _KINDS for k in sim.store.documents(kind, PROJECT)]
-        if documents or sim.store.open_intents():
-            raise Violation("left-behind", f"{documents} {sim.store.open_intents()}")
+        if documents or sim.store.open_intents(PROJECT):
+            raise Violation("left-behind", f"{documents} {sim.store.open_intents(PROJECT)}")
+
+    def _neighbour(self) -> None:
+        """The second project serves as if nothing had happened, whatever did; or its first release failed by faults."""
+        book = self._sim.leader().core.books.get(NEIGHBOUR)
+        if book is not None and not book.gone and not self.neighbour_serves():
+            raise Violation("neighbour", f"{NEIGHBOUR} does not serve as it should: {self._sim.router.ready}")
+
+    def neighbour_serves(self) -> bool:
+        """Whether every replica of the second project serves, and is in its pool."""
+        sim = self._sim
+        serving = {r.id for r in sim.engine.reals.values() if r.spec.project == NEIGHBOUR and r.serves}
+        pools = [set(sim.router.ready[key]) for key in sim.router.keys(NEIGHBOUR)]
+        wanted = sim.scenario.files[0].services[NEIGHBOUR].replicas
+        return len(serving) == wanted and pools == [serving]
 
     def _converged(self) -> None:
         """What really runs is what the targets say, and the pools hold exactly it."""
@@ -202,8 +222,8 @@ class Liveness:
         if wake_at_s is not None:
             raise Violation("leak", f"at rest, and to be woken in {wake_at_s - now_s:.3f} s")
         wanted = {route for state in book.services.values() for route in _keys(book, state.target)}
-        if set(sim.router.routes) != wanted:
-            raise Violation("leak", f"routes {sorted(sim.router.routes)} for {sorted(wanted)}")
+        if set(sim.router.keys(PROJECT)) != wanted:
+            raise Violation("leak", f"routes {sim.router.keys(PROJECT)} for {sorted(wanted)}")
 
 
 def _keys(book: Book, target: object) -> list[str]:

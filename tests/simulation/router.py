@@ -7,6 +7,7 @@ taken effect yet void.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fairlead.errors import DeadlineError, FairleadError, PortTakenError, RouterUnavailableError
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
     from tests.simulation.sim import Sim
 
 Reply = Callable[[FairleadError | None], None]
+NEIGHBOUR = "blog"
+"""The second project, where there is one: nobody does anything to it, and nothing may happen to it."""
+
 TAKEN_PORT = 9999
-"""Somebody else on this machine listens there."""
+"""Somebody else on this machine listens there: the neighbour, where there is one."""
 
 POLL_S = 0.05
 
@@ -32,8 +36,8 @@ class SimRouter:
         self.ready: dict[str, dict[str, int]] = {}
         self.out_since_s: dict[str, float] = {}
         self.open: dict[str, dict[str, set[Request]]] = {}
-        self._asked = 0
-        self._effective = 0
+        self._asked: dict[str, int] = {}
+        self._effective: dict[str, int] = {}
 
     def apply(self, project: str, routes: Sequence[Route], reply: Reply) -> None:
         world, faults = self._sim.world, self._sim.faults
@@ -41,11 +45,10 @@ class SimRouter:
             world.injected("the router refuses")
             world.at(world.between(0.002, 0.05), lambda: reply(RouterUnavailableError("the proxy does not answer")))
             return
-        if any(route.listen.port == TAKEN_PORT for route in routes):
+        if project != NEIGHBOUR and any(route.listen.port == TAKEN_PORT for route in routes):
             world.at(0.01, lambda: reply(PortTakenError(f"port {TAKEN_PORT} belongs to somebody else")))
             return
-        self._asked += 1
-        asked = self._asked
+        asked = self._asked[project] = self._asked.get(project, 0) + 1
         lands_s = world.between(0.002, 0.05)
         if faults.hit("route-slow"):
             lands_s = world.between(0.5, 4.0)
@@ -59,12 +62,20 @@ class SimRouter:
             acked_s = lands_s + world.between(0.5, 2.0)
             heard = DeadlineError("no answer in time")
             world.injected("the router's answer is lost")
-        world.at(lands_s, lambda: self._take_effect(asked, tuple(routes)))
+        half = faults.hit("route-half")
+        if half:
+            heard = RouterUnavailableError("the proxy broke off in the middle of the change")
+            world.injected("the router carries out a part of a change and breaks off")
+        world.at(lands_s, lambda: self._take_effect(project, asked, tuple(routes), half=half))
         world.at(acked_s + 0.0001, lambda: reply(heard))
 
     def observe(self, project: str) -> Mapping[str, RouteStatus]:
         """What the running proxy says."""
-        return {key: self._status(key, self.routes[key]) for key in sorted(self.routes)}
+        return {key: self._status(key, self.routes[key]) for key in self.keys(project)}
+
+    def keys(self, project: str) -> list[str]:
+        """The routes of one project, sorted."""
+        return sorted(key for key, route in self.routes.items() if route.project == project)
 
     def shed(self, replica_id: str, share: float, reply: Reply) -> None:
         """Close a share of the streams of one replica."""
@@ -77,8 +88,8 @@ class SimRouter:
 
     def restart_empty(self) -> None:
         """The proxy has died and come back knowing nothing."""
-        self._asked += 1
-        self._effective = self._asked
+        self._asked = {project: asked + 1 for project, asked in self._asked.items()}
+        self._effective = dict(self._asked)
         self._sim.clients.on_proxy_death()
         self._serve(())
 
@@ -86,11 +97,30 @@ class SimRouter:
         """Whether any route sends new requests to it."""
         return any(replica_id in pool for pool in self.ready.values())
 
-    def _take_effect(self, asked: int, routes: tuple[Route, ...]) -> None:
-        if asked < self._effective:
+    def _take_effect(self, project: str, asked: int, routes: tuple[Route, ...], *, half: bool) -> None:
+        if asked < self._effective.get(project, 0):
             return
-        self._effective = asked
-        self._serve(routes)
+        self._effective[project] = asked
+        others = [route for route in self.routes.values() if route.project != project]
+        self._serve((*others, *(self._half(project, routes) if half else routes)))
+
+    def _half(self, project: str, routes: tuple[Route, ...]) -> tuple[Route, ...]:
+        """A part of the way from what is served to ``routes``: some listeners, some endpoints, the others as before."""
+        chance = self._sim.world.rng
+        wanted = {route.key: route for route in routes}
+        found = []
+        for key in sorted({*self.keys(project), *wanted}):
+            old, new = self.routes.get(key), wanted.get(key)
+            if old is None or new is None:
+                kept = (new if old is None else old) if chance.random() < 0.5 else None
+                if kept is not None:
+                    found.append(kept if old is not None else replace(kept, endpoints=()))
+                continue
+            before = {e.replica_id: e for e in old.endpoints}
+            after = {e.replica_id: e for e in new.endpoints}
+            mixed = [(after if chance.random() < 0.5 else before).get(i) for i in sorted({*before, *after})]
+            found.append(replace(old, endpoints=tuple(endpoint for endpoint in mixed if endpoint is not None)))
+        return tuple(found)
 
     def _serve(self, routes: tuple[Route, ...]) -> None:
         sim = self._sim

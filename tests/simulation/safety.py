@@ -14,6 +14,7 @@ from fairlead.rollout.state import ServiceState
 from fairlead.rollout.states import ACTIVE, LIVE, InstancePhase, RolloutPhase
 from fairlead.spec.model import Condition, FailureAction, Order
 from tests.simulation.replicas import Real
+from tests.simulation.router import NEIGHBOUR
 from tests.simulation.world import Violation
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 LEAVING_TIMEOUT_S = 10.0
 FAILED_TIMEOUT_S = 5.0
+NEIGHBOUR_SERVES_S = 5.0
 ALL = 1_000_000
 _ENDED = frozenset({"rolled-back", "superseded", "failed"})
 
@@ -59,6 +61,9 @@ class Safety:
         self._releases: dict[int, str] = {}
         self._events = 0
         self._seen: object = None
+        self._own: dict[str, set[str]] = {}
+        self._neighbour_served = False
+        self._neighbour_settled = False
 
     def bar(self, service: str) -> Bar:
         found = self._bars.get(service)
@@ -88,9 +93,19 @@ class Safety:
 
     # What the engine is asked to do
 
+    def on_touch(self, project: str, replica_id: str, whose: str) -> None:
+        """A command of ``project`` is about ``replica_id``: is it one whose start was ever journalled for it?"""
+        if replica_id not in self._own.get(project, ()):
+            raise Violation("foreign", f"{project} touches {replica_id}, which is {whose}")
+
+    def on_volume_removed(self, project: str, name: str) -> None:
+        """Only where the last `down` said so."""
+        if not self._sim.scenario.gives_up_volumes or project != "shop":
+            raise Violation("volume", f"{project}: the volume {name} is removed and nobody agreed to it")
+
     def on_start(self, real: Real) -> None:
-        if real.spec.project != "shop":
-            raise Violation("foreign", f"{real.id} is not ours to start")
+        if self._is_neighbour(real, "starts"):
+            return
         self._in_turn(real)
         if not real.exclusive:
             return
@@ -118,14 +133,20 @@ class Safety:
                 raise Violation("out-of-turn", f"{real.id} starts and {name} has not completed")
 
     def on_remove(self, real: Real) -> None:
-        if real.spec.project != "shop":
-            raise Violation("foreign", f"{real.id} is not ours to remove")
+        self._is_neighbour(real, "is removed")
+
+    def _is_neighbour(self, real: Real, what: str) -> bool:
+        """Whether ``real`` is the second project's, which nobody touches once it serves."""
+        if real.spec.project != NEIGHBOUR:
+            return False
+        if self._neighbour_settled:
+            raise Violation("neighbour", f"{real.id} {what} though nobody did anything to {NEIGHBOUR}")
+        return True
 
     def on_signal(self, real: Real) -> None:
         """The drain contract: out of every pool, then nothing in flight or its deadline over."""
         sim = self._sim
-        if real.spec.project != "shop":
-            raise Violation("foreign", f"{real.id} is not ours to stop")
+        self._is_neighbour(real, "is signalled")
         if sim.router.in_pool(real.id):
             raise Violation("signalled-in-pool", f"{real.id} is signalled while a route sends it requests")
         if not real.requests or real.hung:
@@ -155,8 +176,8 @@ class Safety:
         """The proxy serves something else now: only replicas that exist, weights that add up."""
         sim = self._sim
         for key, pool in sim.router.ready.items():
-            if pool and sum(pool.values()) <= 0:
-                raise Violation("weights", f"{key} has replicas and no weight")
+            if pool and (min(pool.values()) <= 0 or len(set(pool.values())) > 1):
+                raise Violation("weights", f"{key} does not share its requests evenly: {pool}")
             for replica_id in pool:
                 real = sim.engine.reals.get(replica_id)
                 if real is None and replica_id not in sim.gone:
@@ -172,12 +193,14 @@ class Safety:
             raise Violation("not-journalled", f"{order.command.key} has no open intent {order.intent}")
         if controller.core.epoch != sim.store.newest_epoch:
             raise Violation("stale-leader", f"{controller.name} acts with an old lease: {order.command.key}")
+        if isinstance(order.command, commands.StartReplica):
+            self._own.setdefault(order.project, set()).add(order.command.replica_id)
         if isinstance(order.command, commands.ApplyRoutes):
             for route in order.command.routes:
-                self._admitted(controller, route.service, [e.replica_id for e in route.endpoints])
+                self._admitted(controller, order.project, route.service, [e.replica_id for e in route.endpoints])
 
-    def _admitted(self, controller: SimController, service: str, replica_ids: list[str]) -> None:
-        book = controller.core.book("shop")
+    def _admitted(self, controller: SimController, project: str, service: str, replica_ids: list[str]) -> None:
+        book = controller.core.book(project)
         known = {i.id: i for i in book.services[service].instances} if service in book.services else {}
         for replica_id in replica_ids:
             instance = known.get(replica_id)
@@ -307,6 +330,15 @@ class Safety:
                     bar.tolerated = max(bar.tolerated, len(state.rollout.failed_slots) if state.rollout else 0)
 
     # After every event
+
+    def watch_neighbour(self) -> None:
+        """Once the second project has served for a while nothing may happen to it any more."""
+        sim = self._sim
+        serves = sim.liveness.neighbour_serves()
+        self._neighbour_settled = serves and self._neighbour_served
+        self._neighbour_served = serves
+        if not self._neighbour_settled:
+            sim.world.at(NEIGHBOUR_SERVES_S, self.watch_neighbour)
 
     def check(self) -> None:
         """Whether as many serve as have to."""

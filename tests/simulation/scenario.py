@@ -31,7 +31,7 @@ from fairlead.spec.model import (
 )
 from tests.simulation.behaviour import BAD
 from tests.simulation.controller import PROJECT
-from tests.simulation.router import TAKEN_PORT
+from tests.simulation.router import NEIGHBOUR, TAKEN_PORT
 from tests.simulation.world import Crash
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Scenario:
     def __init__(self, sim: Sim) -> None:
         self._sim = sim
         self._rng = Random(f"{sim.world.seed}:scenario")
+        self._more = Random(f"{sim.world.seed}:more")
         self._shape = self._rng.choice(("api", "api", "api+worker", "db", "api+db", "api+job", "api+web+worker"))
         self._updates = {name: self._update() for name in ("api", "web", "worker")}
         self._rollbacks = {name: self._update() for name in ("api", "web", "worker")}
@@ -57,6 +58,7 @@ class Scenario:
         self.broken = ("", "")
         self.pending = 0
         self.acts_left = self._rng.choice((1, 2, 4, 6))
+        self.gives_up_volumes = False
 
     # Files
 
@@ -153,6 +155,10 @@ class Scenario:
 
     def start(self) -> None:
         """The first deployment, and then one act after another."""
+        if NEIGHBOUR in self._sim.projects:
+            self.files.append(_neighbour())
+            self.order(self._up(0))
+            self._sim.safety.watch_neighbour()
         self.order(self._up(self.good_file() if self._rng.random() < 0.9 else self.bad_file()))
         self._next_act()
 
@@ -172,7 +178,21 @@ class Scenario:
         self.order(("resume", lambda core, now_s: core.resume(PROJECT, now_s)))
 
     def down(self) -> None:
-        self.order(("down", lambda core, now_s: core.down(PROJECT, False, now_s)))
+        self.order(self._down())
+
+    def _down(self) -> tuple[str, Act]:
+        """With volumes or without: the last word counts that was not refused, answered or not."""
+        volumes = self._more.random() < 0.4
+
+        def act(core: Core, now_s: float) -> None:
+            before, self.gives_up_volumes = self.gives_up_volumes, volumes
+            try:
+                core.down(PROJECT, volumes, now_s)
+            except (NotFoundError, RefusedError):
+                self.gives_up_volumes = before
+                raise
+
+        return f"down{' --volumes' if volumes else ''}", act
 
     def _next_act(self) -> None:
         if self.acts_left <= 0:
@@ -216,15 +236,17 @@ class Scenario:
                 return "pause", lambda core, now_s: core.pause(PROJECT, now_s)
             case "resume":
                 return "resume", lambda core, now_s: core.resume(PROJECT, now_s)
-        return "down", lambda core, now_s: core.down(PROJECT, False, now_s)
+        return self._down()
 
     def _up(self, file: int) -> tuple[str, Act]:
+        name = self.files[file].name
+
         def act(core: Core, now_s: float) -> None:
-            book = core.books.get(PROJECT)
+            book = core.books.get(name)
             if book is not None and not book.gone and book.project.leaving:
                 raise RefusedError("going down")
-            operation = core.open_operation(PROJECT, OperationKind.UP, now_s, request={"file": file})
-            self._sim.leader().prepare(PROJECT, operation.id, file)
+            operation = core.open_operation(name, OperationKind.UP, now_s, request={"file": file})
+            self._sim.leader().prepare(name, operation.id, file)
 
         return f"up file {file}", act
 
@@ -249,3 +271,15 @@ class Scenario:
         self.pending -= 1
         sim.safety.after_step(controller, None)
         controller.wake()
+
+
+def _neighbour() -> Project:
+    """The file of the second project: it has the port and the volume that others would like to have."""
+    service = Service(
+        name=NEIGHBOUR,
+        command=("serve",),
+        ports=(Port(target=8000, published=TAKEN_PORT),),
+        volumes=(Mount(type="volume", source="data", target="/data", read_only=True),),
+        deploy=Deploy(replicas=2),
+    )
+    return Project(name=NEIGHBOUR, working_dir="/srv", services={service.name: service})

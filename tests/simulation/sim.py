@@ -18,7 +18,7 @@ from tests.simulation.engine import SimEngine
 from tests.simulation.faults import Faults
 from tests.simulation.liveness import Liveness
 from tests.simulation.replicas import Real
-from tests.simulation.router import SimRouter
+from tests.simulation.router import NEIGHBOUR, SimRouter
 from tests.simulation.safety import Safety
 from tests.simulation.scenario import Scenario
 from tests.simulation.store import SimStore
@@ -53,6 +53,7 @@ class Sim:
         self.offset_s = 0.0
         self.next_offset_s = 0.0
         self.gone: set[str] = set()
+        self.projects = (PROJECT, NEIGHBOUR) if self.faults.has_neighbour else (PROJECT,)
         self.controllers: list[SimController] = []
         self._births = 0
         self.safety = Safety(self)
