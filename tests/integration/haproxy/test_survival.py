@@ -17,7 +17,7 @@ import pytest
 
 from fairlead.errors import PortTakenError, RouterError
 from fairlead.routers.haproxy.api import Master
-from fairlead.routers.haproxy.state import Desired, save
+from fairlead.routers.haproxy.state import Desired, load, save
 from fairlead.routing import EndpointState
 from tests.contract.routers.harness import DEADLINE_S, endpoints_of, until
 from tests.integration.haproxy.world import ROOT, World, replica_of
@@ -112,6 +112,30 @@ async def test_a_successor_takes_over_without_a_reload(world: World) -> None:
     other = await world.upstream("shop.api.2")
     await world.apply(stated, [upstream.endpoint(), other.endpoint()])
     assert await world.processes() == before
+
+
+@pytest.mark.parametrize("content", [None, "{"], ids=["gone", "damaged"])
+async def test_without_its_record_a_successor_keeps_the_routes_of_every_project(
+    world: World, content: str | None
+) -> None:
+    """The first project that states its routes again needs a reload; the others have not spoken yet."""
+    shop, blog = await world.upstream("shop.api.1"), await world.upstream("blog.web.1")
+    stated = await world.apply(world.route(), [shop.endpoint()])
+    other = await world.apply(world.route("web", project="blog"), [blog.endpoint()])
+    joined = await world.upstream("blog.web.2")
+    await world.apply(other, [joined.endpoint()])
+    state = world.router.launcher.files.state
+    await world.router.close()
+    state.unlink()
+    if content is not None:
+        state.write_text(content)
+    world.router = await world.open()
+    await world.router.apply("shop", [stated, world.route("admin")])
+    async with aiohttp.ClientSession() as session:
+        assert await replica_of(session, other) == "blog.web.2", "who serves, and not who did at the last reload"
+        assert await replica_of(session, stated) == "shop.api.1"
+    assert set(endpoints_of((await world.router.observe("blog"))[other.key])) == {"blog.web.2"}
+    assert load(state) is not None
 
 
 async def test_unknown_leftovers_in_a_pool_are_taken_out(world: World) -> None:

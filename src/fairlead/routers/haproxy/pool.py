@@ -7,12 +7,12 @@ that changes wholly is never empty in between.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from fairlead.errors import RouterError
 from fairlead.routers.haproxy.api import Worker
-from fairlead.routers.haproxy.names import quoted
+from fairlead.routers.haproxy.names import quoted, unquoted
 from fairlead.routers.haproxy.render import cookie_key, server_address, server_options
 from fairlead.routing import Address, Endpoint, EndpointState, Route
 
@@ -96,6 +96,20 @@ async def _add(worker: Worker, route: Route, endpoint: Endpoint, name: str) -> N
     if route.sticky_cookie:
         # 2.6 gives a server that is added at run time no cookie until the key is set anew.
         await worker.order(f"set dynamic-cookie-key backend {quoted(route.key)} {cookie_key(route)}")
+
+
+def filled(route: Route, backends: Backends) -> Route:
+    """``route`` with the endpoints that its backend has."""
+    endpoints = tuple(
+        Endpoint(
+            replica_id=unquoted(name),
+            address=server.address,
+            state=EndpointState.DRAIN if server.out else EndpointState.READY,
+            weight=server.weight,
+        )
+        for name, server in sorted(backends.get(quoted(route.key), {}).items())
+    )
+    return replace(route, endpoints=endpoints)
 
 
 def difference(route: Route, present: Mapping[str, Server]) -> str:

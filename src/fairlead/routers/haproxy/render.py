@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fairlead.routers.haproxy import record
 from fairlead.routers.haproxy.files import Files
 from fairlead.routers.haproxy.layout import BALANCE, Frontend
 from fairlead.routers.haproxy.names import STREAMS_TABLE, quoted
@@ -67,7 +68,7 @@ def fingerprint(frontends: Sequence[Frontend], environment: Environment) -> str:
 
 def config(frontends: Sequence[Frontend], environment: Environment) -> str:
     mark = fingerprint(frontends, environment)
-    return "\n".join(_sections(frontends, environment, mark, servers=True)) + "\n"
+    return "\n".join([*_sections(frontends, environment, mark, servers=True), "", *record.lines(frontends)]) + "\n"
 
 
 def hold_map(frontends: Sequence[Frontend]) -> dict[str, str]:

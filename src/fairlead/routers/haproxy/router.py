@@ -25,6 +25,7 @@ from fairlead.routers.haproxy.launch import Launcher, LocalLauncher, find_binary
 from fairlead.routers.haproxy.layout import Frontend, frontends
 from fairlead.routers.haproxy.names import quoted, unquoted
 from fairlead.routers.haproxy.proxy import LOOK_AGAIN_S, RELOAD_DEADLINE_S, Live, Proxy, deadline
+from fairlead.routers.haproxy.record import recorded
 from fairlead.routers.haproxy.render import Environment, hold_map
 from fairlead.routers.haproxy.state import DamagedStateError, Desired, load, save, set_aside
 from fairlead.routers.haproxy.status import Counters, PassiveHealth, WorkerReport, report, samples, statuses
@@ -87,10 +88,10 @@ class HAProxyRouter:
 
     async def apply(self, project: str, routes: Sequence[Route]) -> None:
         async with self._exclusive():
-            before = self._stored()
+            live = await self._proxy.live()
+            before = await self._known(live)
             desired = before.with_project(project, routes, ports.free_port)
             wanted = frontends(desired)
-            live = await self._proxy.live()
             if live is None and not desired.routes:
                 self._keep(desired)
                 return
@@ -290,16 +291,35 @@ class HAProxyRouter:
     # ── state ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _stored(self) -> Desired:
-        """What is stored; where it was damaged, what this process knows: the controller states every route again."""
+        """What is stored; where it was lost or damaged, what this process knows."""
+        return self._read() or self._desired
+
+    def _read(self) -> Desired | None:
         try:
             return load(self._files.state)
         except DamagedStateError as error:
             aside = set_aside(self._files.state)
             self._words.tell(f"{error.message}; it is kept as {aside.name} and written anew")
-            return self._desired
+            return None
+
+    async def _known(self, live: Live | None) -> Desired:
+        """What is stored; where that was lost, what the running HAProxy serves: other projects have routes there too,
+        and a change of one must not close theirs."""
+        stored = self._read()
+        if stored is not None or live is None:
+            return stored or self._desired
+        config = self._files.config
+        found = recorded(config.read_text() if config.exists() else "")
+        backends = await pool.running(live.worker)
+        projects = {name: tuple(pool.filled(r, backends) for r in routes) for name, routes in found.projects.items()}
+        mine = self._desired
+        known = Desired({**projects, **mine.projects}, {**found.chosen, **mine.chosen})
+        if known.routes:
+            self._words.tell("the record of the routes was lost; it was read back from the running haproxy")
+        return known
 
     def _keep(self, desired: Desired) -> None:
-        if desired != self._stored():
+        if desired != self._read():
             save(self._files.state, desired)
         self._desired = desired
 

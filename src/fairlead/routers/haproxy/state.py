@@ -55,8 +55,8 @@ class _Stored(msgspec.Struct):
     chosen: dict[str, int] = {}
 
 
-def load(path: Path) -> Desired:
-    """The stored state; empty where there is none.
+def load(path: Path) -> Desired | None:
+    """The stored state; None where there is none.
 
     :raises DamagedStateError: it is no state.
     :raises RouterError: it cannot be read, or a newer Fairlead wrote it.
@@ -64,7 +64,7 @@ def load(path: Path) -> Desired:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        return Desired()
+        return None
     except OSError as error:
         raise RouterError(f"cannot read {path}: {error.strerror}") from error
     try:
