@@ -38,9 +38,13 @@ class Core(Operators):
         super().__init__(store, holder=holder, cores=cores, now_s=now_s)
         self._retries = Retries()
         self._routes_error: dict[str, str] = {}
+        self._empty: set[str] = set()
 
-    def observe(self, observation: Observation, now_s: float) -> tuple[Order, ...]:
-        """One cycle of one project: the commands to carry out now, journalled."""
+    def observe(self, observation: Observation, now_s: float, *, put_away: bool = True) -> tuple[Order, ...]:
+        """One cycle of one project: the commands to carry out now, journalled.
+
+        ``put_away``: what the project leaves behind (networks, a router of its own) is gone. Until then it is not.
+        """
         book = self.books.get(observation.project)
         if book is None or book.gone:
             return ()
@@ -57,7 +61,10 @@ class Core(Operators):
             else ()
         )
         after = outcomes.mirror_release(after, now_s)
-        if result.gone:
+        self._empty.discard(book.name)
+        if result.gone and not put_away:
+            self._empty.add(book.name)
+        elif result.gone:
             after = Book(project=after.project, operations=after.operations, requests=after.requests, gone=True)
             self._retries.forget(book.name)
         after = outcomes.settle_operations(after, observation, now_s)
@@ -141,6 +148,10 @@ class Core(Operators):
             generation=command.generation,
             revision=definition.revision,
         )
+
+    def is_empty(self, project: str) -> bool:
+        """Whether nothing of ``project`` is left but what has to be put away."""
+        return project in self._empty
 
     def open_keys(self, project: str) -> frozenset[str]:
         """The keys of the commands being carried out."""

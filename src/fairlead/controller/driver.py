@@ -7,6 +7,7 @@ probes, finished commands, requests of operators, and the clock.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from fairlead import logs
@@ -23,6 +24,7 @@ from fairlead.probes.runner import HealthMonitor
 from fairlead.rollout import commands
 from fairlead.rollout.states import InstancePhase
 from fairlead.routers.base import Router
+from fairlead.store.base import Severity
 
 POLL_S = 0.05
 """How often a project is looked at while something drains: the proxy's counts are not pushed."""
@@ -31,6 +33,8 @@ REST_S = 5.0
 """The longest a project goes without being looked at."""
 
 TROUBLE_S = 1.0
+CLEAN_UP_ATTEMPTS = 5
+CLEAN_UP_TIMEOUT_S = 60.0
 LOG_TAIL_LINES = 8
 
 _log = logs.room("controller.driver")
@@ -57,6 +61,7 @@ class Driver:
         self._reason = asyncio.Event()
         self._over: set[str] = set()
         self._looked = asyncio.Event()
+        self._put_away = False
         self.last_observation: Observation | None = None
 
     def wake(self) -> None:
@@ -83,8 +88,11 @@ class Driver:
                 wait_s = await self._cycle(group)
                 if self._core.book(self.project).gone:
                     break
-                await self._wait(wait_s)
-        await self._clean_up()
+                if self._core.is_empty(self.project):
+                    await self._clean_up()
+                else:
+                    self._put_away = False
+                    await self._wait(wait_s)
 
     async def _wait(self, wait_s: float) -> None:
         try:
@@ -104,7 +112,7 @@ class Driver:
             observation = _without(observation, self._over)
             self.last_observation = observation
             self._looked.set()
-            orders = self._core.observe(observation, self._clock.now_s())
+            orders = self._core.observe(observation, self._clock.now_s(), put_away=self._put_away)
         except StoreConflictError:
             raise
         except FairleadError as error:
@@ -162,16 +170,42 @@ class Driver:
         except Exception as error:
             _log.warning("no log to keep", replica=command.replica_id, error=f"{type(error).__name__}: {error}")
 
+    @property
+    def is_cleaning_up(self) -> bool:
+        """Whether the project is empty, and what it leaves behind is being put away."""
+        return self._core.is_empty(self.project) or self._core.book(self.project).gone
+
     async def _clean_up(self) -> None:
+        """Put away what the project leaves behind. What cannot be is told, and does not keep the project."""
         project = self._core.book(self.project).project
+        engine, router = self._adapters.engine(project.engine), self._adapters.router(project.engine)
+        await self._tried("the router cannot be stopped", router.shutdown)
+        await self._tried(
+            "not everything could be removed",
+            lambda: engine.cleanup(self.project, volumes=project.remove_volumes),
+        )
+        self._put_away = True
+
+    async def _tried(self, trouble: str, work: Callable[[], Awaitable[None]]) -> None:
+        for attempt in range(CLEAN_UP_ATTEMPTS):
+            try:
+                async with asyncio.timeout(CLEAN_UP_TIMEOUT_S):
+                    await work()
+                return
+            except Exception as error:
+                text = error.message if isinstance(error, FairleadError) else f"{type(error).__name__}: {error}"
+                _log.warning(trouble, project=self.project, error=text)
+                again = isinstance(error, FairleadError) and error.retryable
+            if not again or attempt == CLEAN_UP_ATTEMPTS - 1:
+                break
+            await asyncio.sleep(TROUBLE_S)
         try:
-            await self._adapters.engine(project.engine).cleanup(self.project, volumes=project.remove_volumes)
-        except Exception as error:
-            _log.warning("cannot clean up", project=self.project, error=f"{type(error).__name__}: {error}")
-        try:
-            await self._adapters.router(project.engine).shutdown()
-        except Exception as error:
-            _log.warning("cannot stop the router", error=f"{type(error).__name__}: {error}")
+            message = f"{trouble}: {text}"
+            self._core.tell(self.project, "cleanup-failed", message, self._clock.now_s(), Severity.WARNING)
+        except StoreConflictError:
+            raise
+        except FairleadError as error:
+            _log.warning("cannot write down", project=self.project, error=error.message)
 
 
 def _without(observation: Observation, over: set[str]) -> Observation:

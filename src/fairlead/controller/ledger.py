@@ -77,10 +77,11 @@ class Ledger:
             raise NotFoundError(f"{project} has no operation {operation_id}")
         return operation
 
-    def tell(self, project: str, kind: str, message: str, now_s: float) -> None:
+    def tell(self, project: str, kind: str, message: str, now_s: float, severity: Severity = Severity.INFO) -> None:
         """Store one event about a project."""
         book = self.book(project)
-        self._commit(book, now_s, events=[project_event(book, kind, message, now_s)])
+        event = project_event(book, kind, message, now_s)
+        self._commit(book, now_s, events=[replace(event, severity=severity)])
 
     def tell_last_words(self, project: str, replica_id: str, lines: list[str], now_s: float) -> None:
         """Store the end of what a replica that failed had said."""

@@ -72,8 +72,8 @@ class Supervisor:
         return driver.last_observation if driver is not None else None
 
     def is_cleaning_up(self, project: str) -> bool:
-        """Whether ``project`` is gone and its driver still puts away what it leaves behind."""
-        return project in self._going and self._core.book(project).gone
+        """Whether ``project`` is empty and its driver still puts away what it leaves behind."""
+        return project in self._drivers and self._drivers[project].is_cleaning_up
 
     async def until_cleaned_up(self, project: str) -> None:
         while self.is_cleaning_up(project):

@@ -41,17 +41,15 @@ def docker_sandbox() -> Iterator[Sandbox]:
 
 
 def end(sandbox: Sandbox) -> None:
-    """Everything down, with its volumes, and when the last container is gone the controller stopped."""
+    """Everything down, with its volumes: when `down` says so, nothing is left. Then the controller is stopped."""
+    scope = f"label=fairlead.scope={scope_of(sandbox.home)}"
+    # What the daemon is still removing is its own affair.
+    states = [f"--filter=status={state}" for state in ("created", "running", "paused", "exited")]
     for project in sandbox.json("status", "--all"):
         sandbox.fairlead("down", "-p", project["name"], "--volumes", "--yes")
-    # What the daemon is still removing is its own affair.
-    label = f"label=fairlead.scope={scope_of(sandbox.home)}"
-    states = [f"--filter=status={state}" for state in ("created", "running", "paused", "exited")]
-    sandbox.wait_for(
-        lambda: not docker("ps", "-aq", "--filter", label, *states, env=sandbox.environment),
-        "the last container to go",
-        timeout_s=90,
-    )
+        networks = f"label=com.docker.compose.project={project['name']}"
+        assert docker("network", "ls", "-q", "--filter", networks, env=sandbox.environment) == ""
+    assert docker("ps", "-aq", "--filter", scope, *states, env=sandbox.environment) == "", "`down` left a container"
     sandbox.fairlead("controller", "stop", check=False)
 
 

@@ -44,6 +44,8 @@ class Engine(MemoryEngine):
         self.may_observe = asyncio.Event()
         self.may_observe.set()
         self.cleaned_up: list[tuple[str, bool]] = []
+        self.may_clean_up = asyncio.Event()
+        self.may_clean_up.set()
         self.declared: EngineCapabilities | None = None
 
     @property
@@ -68,6 +70,7 @@ class Engine(MemoryEngine):
         return await super().projects()
 
     async def cleanup(self, project: str, *, volumes: bool) -> None:
+        await self.may_clean_up.wait()
         self.cleaned_up.append((project, volumes))
         self._spoil("cleanup")
 

@@ -16,7 +16,7 @@ from fairlead.engines.memory import Behaviour
 from fairlead.errors import EngineUnavailableError, RefusedError, StartFailedError, StoreConflictError, StoreFullError
 from fairlead.observed import ObservedReplica
 from fairlead.spec.model import Project
-from fairlead.store.base import Commit
+from fairlead.store.base import Commit, Severity
 
 from .house import CRASH, DEADLINE_S, House, Store, ended, eventually, replicas, request, service, succeeded
 
@@ -266,8 +266,30 @@ async def test_a_project_is_gone_even_where_its_rest_cannot_be_put_away(house: H
         await succeeded(controller, await controller.up(request(service())))
         house.engine.spoiled["cleanup"] = error
         await succeeded(controller, await controller.down("shop", volumes=False))
-        await eventually(lambda: not house.engine.spoiled, "the attempt to put it away")
+        assert not house.engine.spoiled, "down has ended, so it was tried to put it away"
+        told = [event async for event in controller.events("shop") if event.severity is Severity.WARNING]
+        tried_again = isinstance(error, EngineUnavailableError)
+        assert [event.kind for event in told] == ([] if tried_again else ["cleanup-failed"])
         await succeeded(controller, await controller.up(request(service())))
+
+
+async def test_down_ends_when_everything_is_put_away(house: House) -> None:
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service())))
+        house.engine.may_clean_up.clear()
+        operation = await controller.down("shop", volumes=True)
+        await eventually(lambda: not house.engine._replicas, "the last replica to go")
+
+        async def is_empty() -> bool:
+            return not await house.router.observe("shop") and controller._core.is_empty("shop")
+
+        await eventually(is_empty, "the project to be empty")
+        assert (await controller.operation("shop", operation.id)).ended_at_s is None
+    house.engine = house.engine.reopened()
+    async with house.running() as controller:
+        await succeeded(controller, operation)
+        assert house.engine.cleaned_up == [("shop", True)], "the next controller does what this one has not"
+        assert await controller.projects() == ()
 
 
 async def test_a_full_disk_holds_things_up_and_ends_nothing(house: House) -> None:

@@ -55,6 +55,7 @@ class DockerRouter(Router):
         self._words = Words()
         self._edge = self._make_edge()
         self._inside = {place: self._make_inside(place) for place in self._places()}
+        self._left = set(self._inside)
         self._changed = asyncio.Event()
         self._handover = Handover(self._client)
         self._taken_over: set[Place] = set()
@@ -73,6 +74,7 @@ class DockerRouter(Router):
         self._taken_over &= {_place(route) for route in routes} | {
             each for each in self._taken_over if each[0] != project
         }
+        self._left -= inside.keys()
         for place in inside:
             if place not in self._inside:
                 self._inside[place] = self._make_inside(place)
@@ -143,6 +145,10 @@ class DockerRouter(Router):
 
     async def shutdown(self) -> None:
         await self._edge.shutdown()
+        # A controller that died between taking a service's last route and ending its HAProxy has left this one.
+        for place in sorted(self._left & self._inside.keys()):
+            if self._inside[place].is_idle:
+                await self._end(place)
 
     def _of(self, project: str) -> list[HAProxyRouter]:
         return [self._edge, *(router for place, router in sorted(self._inside.items()) if place[0] == project)]

@@ -73,6 +73,11 @@ class HAProxyRouter:
         return self._launcher
 
     @property
+    def is_idle(self) -> bool:
+        """Whether it has no route to serve."""
+        return not self._desired.routes
+
+    @property
     def capabilities(self) -> RouterCapabilities:
         return RouterCapabilities(
             name="haproxy",
