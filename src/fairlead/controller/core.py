@@ -20,6 +20,7 @@ from fairlead.errors import FairleadError
 from fairlead.observed import Observation, ReplicaSpec
 from fairlead.rollout import commands, release, steering
 from fairlead.rollout.commands import ApplyRoutes, Command
+from fairlead.rollout.glance import Glances
 from fairlead.rollout.invariants import check
 from fairlead.rollout.machine import Settled, step
 from fairlead.rollout.notes import Note
@@ -39,6 +40,7 @@ class Core(Operators):
         self._retries = Retries()
         self._routes_error: dict[str, str] = {}
         self._empty: set[str] = set()
+        self._glances: dict[str, Glances] = {}
 
     def observe(self, observation: Observation, now_s: float, *, put_away: bool = True) -> tuple[Order, ...]:
         """One cycle of one project: the commands to carry out now, journalled.
@@ -49,8 +51,9 @@ class Core(Operators):
         if book is None or book.gone:
             return ()
         unchanging = self._told.has_taken_effect(observation, book.definitions.values(), now_s)
+        glances = self._glances.setdefault(book.name, Glances())
         result = release.step_project(
-            book.project, book.services, observation, book.definitions, now_s, unchanging=unchanging
+            book.project, book.services, observation, book.definitions, now_s, unchanging=unchanging, glances=glances
         )
         after = book
         if result.project is not book.project or result.services is not book.services:
@@ -67,6 +70,7 @@ class Core(Operators):
         elif result.gone:
             after = Book(project=after.project, operations=after.operations, requests=after.requests, gone=True)
             self._retries.forget(book.name)
+            del self._glances[book.name]
         after = outcomes.settle_operations(after, observation, now_s)
         self._retries.keep_only(book.name, {c.key for c in result.commands}.union(self._open.get(book.name, ())))
         wanted = [

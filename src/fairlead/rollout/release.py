@@ -11,19 +11,20 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
-from fairlead.observed import Observation, ObservedReplica
+from fairlead.observed import Observation
 from fairlead.rollout.commands import ApplyRoutes, Command
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.dependencies import dependents_gone, may_begin, pending_deadline_s
+from fairlead.rollout.glance import NO_REPLICAS, NO_ROUTES, Glances, Sight, replicas_by_service, routes_by_service
 from fairlead.rollout.machine import Observed, step
 from fairlead.rollout.notes import Note
-from fairlead.rollout.pools import difference
 from fairlead.rollout.progress import is_lingering
-from fairlead.rollout.routes import is_proxied, routes_of, templates
+from fairlead.rollout.routes import is_proxied, templates
 from fairlead.rollout.state import ProjectState, ServiceState, TransactionPhase
 from fairlead.rollout.states import ACTIVE, LIVE, InstancePhase, RolloutPhase, move_rollout
 from fairlead.rollout.transaction import settle_release, watch_release
-from fairlead.rollout.view import view_of
+from fairlead.rollout.view import ServiceView, view_of
+from fairlead.routing import Route, RouteStatus
 
 _ON_THE_WAY_OUT = frozenset({InstancePhase.DRAINING, InstancePhase.STOPPING, InstancePhase.STOPPED})
 _P = InstancePhase
@@ -51,33 +52,19 @@ def step_project(
     now_s: float,
     *,
     unchanging: bool = True,
+    glances: Glances | None = None,
 ) -> ProjectStep:
     """The project after ``observation``: new states, the commands they make necessary, and what there is to tell.
 
     ``unchanging`` False: something that was asked of the proxy earlier may still take effect, so that nobody is
-    believed to be out of its pool yet.
+    believed to be out of its pool yet. ``glances``: the same object for every step of the project, so that what has
+    not changed is not worked out again.
     """
-    after: Services = dict(services)
-    commands: list[Command] = []
-    notes: list[Note] = []
-    replicas = _by_service(observation)
-    for name in sorted(after):
-        state = _open_gate(project, after, name, definitions, now_s)
-        keys = templates(state, definitions, observation.routes)
-        view = view_of(
-            name,
-            keys,
-            observation,
-            replicas.get(name, {}),
-            now_s,
-            proxied=is_proxied(state, definitions),
-            unchanging=unchanging,
-        )
-        looked = Observed(view=view, paused=project.paused, releasing=_is_releasing(project))
-        result = step(state, looked, definitions, now_s)
-        after[name] = result.state
-        commands.extend(result.commands)
-        notes.extend(result.notes)
+    glances = glances or Glances()
+    sighted = routes_by_service(observation)
+    after, commands, notes = _step_services(
+        project, services, observation, sighted, definitions, now_s, unchanging, glances
+    )
     project = watch_release(project, services, after, now_s)
     project, after, told = settle_release(project, after, definitions, now_s)
     notes.extend(told)
@@ -85,15 +72,78 @@ def step_project(
         after = _leave(after, definitions)
     after = {name: state for name, state in after.items() if not _is_withdrawn(state)}
     same = len(after) == len(services) and all(services.get(name) is state for name, state in after.items())
-    routes = tuple(route for name in sorted(after) for route in routes_of(after[name], definitions, observation.routes))
-    why = difference(routes, observation.routes, project.applied_routes) if observation.routes_known else ""
+    routes: list[Route] = []
+    for name in sorted(after):
+        routes.extend(glances.routes(after[name], definitions, sighted.get(name, NO_ROUTES)))
+    why = (
+        glances.difference(tuple(routes), observation.routes, project.applied_routes)
+        if observation.routes_known
+        else ""
+    )
     if observation.routes_known and not why and not unchanging:
         why = "what it was told last may not have taken effect"
     if why:
-        commands.insert(0, ApplyRoutes(routes=routes, cause=why))
+        commands.insert(0, ApplyRoutes(routes=tuple(routes), cause=why))
     gone = not after and not why and observation.routes_known and (project.leaving or _never_served(project))
     found: Mapping[str, ServiceState] = services if same else after
     return ProjectStep(project=project, services=found, commands=tuple(commands), notes=tuple(notes), gone=gone)
+
+
+def _step_services(
+    project: ProjectState,
+    services: Mapping[str, ServiceState],
+    observation: Observation,
+    sighted: Mapping[str, Mapping[str, RouteStatus]],
+    definitions: Mapping[str, Definition],
+    now_s: float,
+    unchanging: bool,
+    glances: Glances,
+) -> tuple[Services, list[Command], list[Note]]:
+    after: Services = dict(services)
+    commands: list[Command] = []
+    notes: list[Note] = []
+    replicas = replicas_by_service(observation)
+    releasing = _is_releasing(project)
+    for name in sorted(after):
+        state = after[name] = _open_gate(project, after, name, definitions, now_s)
+        sight = Sight(
+            replicas=replicas.get(name, NO_REPLICAS),
+            health=tuple([observation.health.get(instance.id) for instance in state.instances]),
+            routes=sighted.get(name, NO_ROUTES),
+            routes_known=observation.routes_known,
+            unchanging=unchanging,
+            paused=project.paused,
+            releasing=releasing,
+        )
+        asked = glances.again(state, sight, definitions, now_s)
+        if asked is None:
+            view = _view(state, observation, sight, definitions, now_s)
+            result = step(state, Observed(view=view, paused=sight.paused, releasing=releasing), definitions, now_s)
+            asked = result.commands
+            notes.extend(result.notes)
+            if result.state is state and not result.notes:
+                glances.keep(state, sight, asked, after, definitions, now_s)
+            after[name] = result.state
+        commands.extend(asked)
+    return after, commands, notes
+
+
+def _view(
+    state: ServiceState,
+    observation: Observation,
+    sight: Sight,
+    definitions: Mapping[str, Definition],
+    now_s: float,
+) -> ServiceView:
+    return view_of(
+        templates(state, definitions, sight.routes),
+        sight.routes,
+        sight.replicas,
+        observation,
+        now_s,
+        proxied=is_proxied(state, definitions),
+        unchanging=sight.unchanging,
+    )
 
 
 def _is_releasing(project: ProjectState) -> bool:
@@ -130,11 +180,11 @@ def is_converged(
 
     ``forgiving``: replicas whose failure the rollout's policy has tolerated need not serve, while others do.
     """
-    replicas = _by_service(observation)
+    replicas, routes = replicas_by_service(observation), routes_by_service(observation)
     for name, state in services.items():
-        view = view_of(
-            name, templates(state, definitions, observation.routes), observation, replicas.get(name, {}), now_s
-        )
+        sighted = routes.get(name, NO_ROUTES)
+        keys = templates(state, definitions, sighted)
+        view = view_of(keys, sighted, replicas.get(name, NO_REPLICAS), observation, now_s)
         wanted = state.target.replicas if state.target else 0
         arrived = sum(
             1
@@ -157,13 +207,6 @@ def tolerated_slots(state: ServiceState) -> tuple[int, ...]:
         return ()
     serving = {instance.slot for instance in state.current() if instance.phase in (_P.READY, _P.COMPLETED)}
     return tuple(s for s in state.rollout.failed_slots if s <= state.target.replicas and s not in serving)
-
-
-def _by_service(observation: Observation) -> dict[str, dict[str, ObservedReplica]]:
-    found: dict[str, dict[str, ObservedReplica]] = {}
-    for replica in observation.replicas:
-        found.setdefault(replica.service, {})[replica.id] = replica
-    return found
 
 
 def _open_gate(

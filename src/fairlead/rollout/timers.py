@@ -33,13 +33,14 @@ def next_wake_s(
 
     What is due by ``now_s`` has been acted upon, or waits for news.
     """
-    moments = (moment + MARGIN_S for state in services.values() for moment in _of_service(state, services, definitions))
+    moments = (moment + MARGIN_S for state in services.values() for moment in moments_of(state, services, definitions))
     return min((moment for moment in moments if moment > now_s), default=None)
 
 
-def _of_service(
+def moments_of(
     state: ServiceState, services: Mapping[str, ServiceState], definitions: Mapping[str, Definition]
 ) -> Iterator[float]:
+    """Every moment, past or to come, at which time alone changes what one service's step does."""
     for restarts in (*state.restarts.values(), *state.origin_restarts.values()):
         yield restarts.next_at_s
     for instance in state.instances:

@@ -6,7 +6,7 @@ Made by `release` from :class:`~fairlead.observed.Observation` once a step.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -60,27 +60,28 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def view_of(
-    service: str,
-    route_keys: Iterable[str],
-    observation: Observation,
+    route_keys: Collection[str],
+    routes: Mapping[str, RouteStatus],
     replicas: Mapping[str, ObservedReplica],
+    observation: Observation,
     now_s: float,
     *,
     proxied: bool = True,
     unchanging: bool = True,
 ) -> ServiceView:
-    """The part of ``observation`` that is about ``service``, whose desired routes are ``route_keys``."""
-    keys = tuple(route_keys)
-    routes = [observation.routes[key] for key in keys if key in observation.routes]
-    prefix = f"{observation.project}/{service}/"
-    leftover = [status for key, status in observation.routes.items() if key not in keys and key.startswith(prefix)]
+    """The part of ``observation`` that is about one service: its ``replicas``, and ``routes`` as the proxy has them.
+
+    ``route_keys``: those that it should have.
+    """
+    there = [routes[key] for key in route_keys if key in routes]
+    leftover = [status for key, status in routes.items() if key not in route_keys]
     return ServiceView(
         replicas=replicas,
         health=observation.health,
-        presence=_presence(routes, leftover, len(keys)),
-        routed=bool(keys),
-        proxied=proxied or bool(keys or leftover),
-        listening=len(routes) == len(keys) and all(route.listening for route in routes),
+        presence=_presence(there, leftover, len(route_keys)),
+        routed=bool(route_keys),
+        proxied=proxied or bool(route_keys or leftover),
+        listening=len(there) == len(route_keys) and all(route.listening for route in there),
         confirmed=observation.routes_known,
         unchanging=unchanging,
         taken_at_s=now_s if observation.taken_at_s is None else observation.taken_at_s,

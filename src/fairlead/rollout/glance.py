@@ -1,0 +1,146 @@
+"""What each service's last step came to, so that looking again at what has not changed costs next to nothing.
+
+Kept by `controller.core`, one for each project; read and written by `release`. It changes no result: a step that left
+a service as it was depends on nothing but what it looked at, until the next moment that `timers` knows of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from fairlead.observed import Observation, ObservedReplica, ReplicaHealth
+from fairlead.rollout.commands import Command
+from fairlead.rollout.definition import Definition
+from fairlead.rollout.pools import difference
+from fairlead.rollout.routes import routes_of
+from fairlead.rollout.state import ServiceState
+from fairlead.rollout.states import InstancePhase
+from fairlead.rollout.timers import MARGIN_S, moments_of
+from fairlead.routing import Route, RouteStatus
+
+Definitions = Mapping[str, Definition]
+NO_REPLICAS: Mapping[str, ObservedReplica] = {}
+NO_ROUTES: Mapping[str, RouteStatus] = {}
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """Everything that one step of one service looks at, but for its own state and the time."""
+
+    replicas: Mapping[str, ObservedReplica]
+    health: tuple[ReplicaHealth | None, ...]
+    routes: Mapping[str, RouteStatus]
+    routes_known: bool
+    unchanging: bool
+    paused: bool
+    releasing: bool
+
+
+class _Still(msgspec.Struct, frozen=True):
+    """A step that changed nothing: what it looked at, what it asked for, and from when to when it holds."""
+
+    state: ServiceState
+    definitions: Definitions
+    sight: Sight
+    commands: tuple[Command, ...]
+    since_s: float
+    until_s: float
+
+
+class _Pools(msgspec.Struct, frozen=True):
+    state: ServiceState
+    definitions: Definitions
+    listening: frozenset[str]
+    routes: tuple[Route, ...]
+
+
+class _Compared(msgspec.Struct, frozen=True):
+    wanted: tuple[Route, ...]
+    statuses: Mapping[str, RouteStatus]
+    applied: str
+    difference: str
+
+
+class Glances:
+    """By service, for one project."""
+
+    def __init__(self) -> None:
+        self._stills: dict[str, _Still] = {}
+        self._pools: dict[str, _Pools] = {}
+        self._compared: _Compared | None = None
+
+    def again(
+        self, state: ServiceState, sight: Sight, definitions: Definitions, now_s: float
+    ) -> tuple[Command, ...] | None:
+        """What the last step asked for, where another one would change nothing and ask for the same."""
+        still = self._stills.get(state.service)
+        if (
+            still is not None
+            and still.state is state
+            and still.definitions is definitions
+            and still.since_s <= now_s < still.until_s
+            and still.sight == sight
+        ):
+            return still.commands
+        return None
+
+    def keep(
+        self,
+        state: ServiceState,
+        sight: Sight,
+        commands: tuple[Command, ...],
+        services: Mapping[str, ServiceState],
+        definitions: Definitions,
+        now_s: float,
+    ) -> None:
+        """A step has left ``state`` as it was."""
+        if any(i.phase is InstancePhase.DRAINING and i.out_since_s is None for i in state.instances):
+            # Whether it counts as out depends on when looking began, which is always later.
+            self._stills.pop(state.service, None)
+            return
+        # A moment this near may be past for whoever adds and not yet for whoever subtracts.
+        near_s = now_s - MARGIN_S
+        until_s = min((m for m in moments_of(state, services, definitions) if m > near_s), default=float("inf"))
+        self._stills[state.service] = _Still(state, definitions, sight, commands, now_s, until_s - MARGIN_S)
+
+    def routes(
+        self, state: ServiceState, definitions: Definitions, sighted: Mapping[str, RouteStatus]
+    ) -> tuple[Route, ...]:
+        """As :func:`~fairlead.rollout.routes.routes_of`; ``sighted``: the service's routes that the proxy has."""
+        kept = self._pools.get(state.service)
+        if (
+            kept is not None
+            and kept.state is state
+            and kept.definitions is definitions
+            and kept.listening == sighted.keys()
+        ):
+            return kept.routes
+        found = routes_of(state, definitions, sighted)
+        self._pools[state.service] = _Pools(state, definitions, frozenset(sighted), found)
+        return found
+
+    def difference(self, wanted: tuple[Route, ...], statuses: Mapping[str, RouteStatus], applied: str) -> str:
+        """As :func:`~fairlead.rollout.pools.difference`, for the whole project."""
+        kept = self._compared
+        if kept is None or kept.applied != applied or kept.wanted != wanted or kept.statuses != statuses:
+            kept = self._compared = _Compared(wanted, statuses, applied, difference(wanted, statuses, applied))
+        return kept.difference
+
+
+def replicas_by_service(observation: Observation) -> dict[str, dict[str, ObservedReplica]]:
+    """The replicas of each service, by id."""
+    found: dict[str, dict[str, ObservedReplica]] = {}
+    for replica in observation.replicas:
+        found.setdefault(replica.service, {})[replica.id] = replica
+    return found
+
+
+def routes_by_service(observation: Observation) -> dict[str, dict[str, RouteStatus]]:
+    """What the proxy says of each service's routes, by key."""
+    found: dict[str, dict[str, RouteStatus]] = {}
+    for key, status in observation.routes.items():
+        project, service, _ = key.split("/", 2)
+        if project == observation.project:
+            found.setdefault(service, {})[key] = status
+    return found
