@@ -12,6 +12,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from fairlead.capabilities import EngineCapabilities, KeySupport, Support
+from fairlead.plan.sharing import Clash, Published, clashes
 from fairlead.spec.model import Deploy, Mark, Project, Resources, Service
 
 _INDEX = re.compile(r"\[\d+\]")
@@ -68,6 +69,8 @@ def table(project: Project, capabilities: EngineCapabilities) -> tuple[Finding, 
             treatment = KeySupport(support=Support.REFUSED, reason=reason)
             key = "image" if service.image else "command"
             found[name, key] = _finding(name, key, treatment, _mark(project, name, key))
+    for clash in clashes(project):
+        found[clash.later.service.name, "ports"] = _refused_port(project, clash)
     return tuple(sorted(found.values(), key=lambda item: (item.file, item.line, item.column, item.service, item.key)))
 
 
@@ -93,6 +96,24 @@ def _finding(service: str, key: str, treatment: KeySupport, mark: Mark | None) -
         line=mark.line if mark else 0,
         column=mark.column if mark else 0,
     )
+
+
+def _refused_port(project: Project, clash: Clash) -> Finding:
+    mark, other = _port_mark(project, clash.later), _port_mark(project, clash.earlier)
+    near = mark is not None and other is not None and mark.file == other.file
+    place = "" if other is None else f" (line {other.line})" if near else f" ({other.file}:{other.line})"
+    has = f"{clash.later.port.published} is published by {clash.earlier.service.name} too{place}: {clash.fix}"
+    treatment = KeySupport(support=Support.REFUSED, reason=has)
+    return _finding(clash.later.service.name, "ports", treatment, mark)
+
+
+def _port_mark(project: Project, published: Published) -> Mark | None:
+    """The entry itself where the list has one for each port, which a range does not."""
+    path = f"services.{published.service.name}.ports"
+    entries = [f"{path}[{index}]" for index in range(len(published.service.ports))]
+    if all(entry in project.marks for entry in entries):
+        return project.marks[entries[published.index]]
+    return _mark(project, published.service.name, "ports")
 
 
 def _treatment(capabilities: EngineCapabilities, key: str, value: Any) -> tuple[str, KeySupport]:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fairlead.capabilities import EngineCapabilities, KeySupport, Support
 from fairlead.engines.process.keys import capabilities
 from fairlead.plan.preflight import Finding, preflight, table
-from fairlead.spec.model import Deploy, Mark, Port, Project, Resources, Service
+from fairlead.spec.model import Deploy, Mark, Port, Project, Resources, RouteOptions, Service, ServiceOptions
 
 PROCESS = capabilities({}, root=True)
 
@@ -116,3 +117,40 @@ def test_the_longest_prefix_decides() -> None:
     assert engine.treatment("other").support is Support.REFUSED
     everything = EngineCapabilities(name="x", keys={"*": KeySupport(support=Support.HONOURED)})
     assert everything.treatment("other").support is Support.HONOURED
+
+
+def clash(one: Port, other: Port, **routes: RouteOptions) -> list[str]:
+    """What is said of `api`, which publishes ``one``, and `web`, which publishes ``other``."""
+    services = [
+        Service(name=name, command=("serve",), ports=(port,), options=ServiceOptions(route=routes.get(name, DEFAULT)))
+        for name, port in (("api", one), ("web", other))
+    ]
+    marks = {"services.api.ports[0]": 4, "services.web.ports[0]": 9}
+    return [str(finding) for finding in preflight(project(*services, marks=marks), PROCESS)]
+
+
+DEFAULT = RouteOptions()
+PORT = Port(target=80, published=8080)
+
+
+def test_a_port_that_two_services_publish_is_refused_with_both_places() -> None:
+    assert clash(PORT, PORT) == [
+        "compose.yaml:9:5: services.web.ports: refused: 8080 is published by api too (line 4): "
+        "publish another port, or give them different hosts or paths (x-fairlead.route)"
+    ]
+    (found,) = clash(PORT, replace(PORT, host_ip="127.0.0.1"))
+    assert found.endswith("publish the port on every address, or on single ones only")
+
+
+def test_services_may_share_a_port_that_tells_them_apart() -> None:
+    assert clash(PORT, PORT, web=RouteOptions(host="web.example.org")) == []
+    assert clash(PORT, PORT, api=RouteOptions(path="/api/"), web=RouteOptions(path="/web")) == []
+    assert len(clash(PORT, PORT, api=RouteOptions(path="/api/"), web=RouteOptions(path="/api"))) == 1
+    assert clash(replace(PORT, host_ip="127.0.0.1"), replace(PORT, host_ip="127.0.0.2")) == []
+    assert clash(PORT, replace(PORT, published=None)) == []
+
+
+def test_one_service_cannot_publish_two_ports_as_one() -> None:
+    (found,) = preflight(project(api(ports=(PORT, replace(PORT, target=81)))), PROCESS)
+    assert (found.key, found.support) == ("ports", Support.REFUSED)
+    assert preflight(project(api(ports=(PORT, PORT))), PROCESS) == ()
