@@ -76,7 +76,7 @@ class Clients:
             self._fail(request, "is answered with an error")
             return True
         real.requests.add(request)
-        sim.router.open.setdefault(request.key, {}).setdefault(real.id, set()).add(request)
+        sim.router.takes(request, real)
         sim.world.at(request.takes_s, lambda: self._finish(request))
         return True
 
@@ -89,7 +89,7 @@ class Clients:
     def _close(self, request: Request, real: Real) -> None:
         sim = self._sim
         real.requests.discard(request)
-        sim.router.open[request.key][real.id].discard(request)
+        sim.router.lets_go(request, real)
         if not real.requests and real.id in sim.router.out_since_s:
             # The driver asks the proxy every 50 ms while somebody drains.
             sim.world.at(sim.world.between(0.0, 0.05), sim.wake)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fairlead.controller.core import Core, Order
 from fairlead.errors import FairleadError, StoreConflictError, StoreError
-from fairlead.observed import Observation, ObservedReplica, ReplicaHealth, ReplicaState
+from fairlead.observed import Health, Observation, ObservedReplica, ReplicaHealth, ReplicaState
 from fairlead.rollout import commands
 from fairlead.routing import RouteStatus
 from tests.simulation.world import Crash
@@ -24,6 +24,8 @@ PROJECT = "shop"
 REST_S = 30.0
 TROUBLE_S = 1.0
 PREPARE_S = 1.0
+
+_PROBED = {health: ReplicaHealth(health=health, reason="probed") for health in Health}
 
 
 class SimController:
@@ -167,7 +169,7 @@ class SimController:
         for replica in replicas:
             real = sim.engine.reals.get(replica.id)
             if real is not None and replica.state is ReplicaState.RUNNING:
-                found[replica.id] = ReplicaHealth(health=real.verdict(sim.world.now_s), reason="probed")
+                found[replica.id] = _PROBED[real.verdict(sim.world.now_s)]
         return found
 
     def _set_timer(self, project: str) -> None:

@@ -15,12 +15,14 @@ class Real:
 
     __slots__ = (
         "_observed", "accepts", "addresses", "doomed", "ended", "exclusive", "has_served", "health", "health_lag_s",
-        "health_log", "hidden_until_s", "hung", "ignores_term", "key", "number", "requests", "sick",
+        "health_log", "hidden_until_s", "hung", "id", "ignores_term", "key", "number", "requests", "service", "sick",
         "signalled_at_s", "spec", "started_at_s",
     )  # fmt: skip
 
     def __init__(self, spec: ReplicaSpec, number: int, now_s: float, *, exclusive: bool) -> None:
         self.spec = spec
+        self.id = spec.id
+        self.service = spec.revision.service.name
         self.number = number
         self.key = (spec.revision.id, spec.generation)
         self.exclusive = exclusive
@@ -41,14 +43,6 @@ class Real:
         ports = {port.target for port in spec.revision.service.ports}
         self.addresses = {port: Address(host="127.0.0.1", port=10_000 + number) for port in sorted(ports)}
         self._observed: ObservedReplica | None = None
-
-    @property
-    def id(self) -> str:
-        return self.spec.id
-
-    @property
-    def service(self) -> str:
-        return self.spec.revision.service.name
 
     @property
     def runs(self) -> bool:

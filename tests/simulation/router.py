@@ -15,6 +15,7 @@ from fairlead.routing import EndpointState, EndpointStatus, Route, RouteStatus
 
 if TYPE_CHECKING:
     from tests.simulation.clients import Request
+    from tests.simulation.replicas import Real
     from tests.simulation.sim import Sim
 
 Reply = Callable[[FairleadError | None], None]
@@ -28,7 +29,8 @@ POLL_S = 0.05
 
 
 class SimRouter:
-    """``routes``: what the running proxy serves, by key. ``out_since_s``: since when a replica is in no pool."""
+    """``routes``: what the running proxy serves, by key; ``ready``: whom of it; ``pooled``: by service, who is
+    in every pool of it. ``out_since_s``: since when a replica is in no pool."""
 
     def __init__(self, sim: Sim) -> None:
         self._sim = sim
@@ -36,6 +38,8 @@ class SimRouter:
         self.ready: dict[str, dict[str, int]] = {}
         self.out_since_s: dict[str, float] = {}
         self.open: dict[str, dict[str, set[Request]]] = {}
+        self.pooled: dict[str, set[str]] = {}
+        self._said: dict[str, RouteStatus] = {}
         self._asked: dict[str, int] = {}
         self._effective: dict[str, int] = {}
 
@@ -71,11 +75,21 @@ class SimRouter:
 
     def observe(self, project: str) -> Mapping[str, RouteStatus]:
         """What the running proxy says."""
-        return {key: self._status(key, self.routes[key]) for key in self.keys(project)}
+        return {key: self._said.get(key) or self._status(key, self.routes[key]) for key in self.keys(project)}
 
     def keys(self, project: str) -> list[str]:
         """The routes of one project, sorted."""
         return sorted(key for key, route in self.routes.items() if route.project == project)
+
+    def takes(self, request: Request, real: Real) -> None:
+        """``request`` is on its way to ``real``."""
+        self.open.setdefault(request.key, {}).setdefault(real.id, set()).add(request)
+        self._said.pop(request.key, None)
+
+    def lets_go(self, request: Request, real: Real) -> None:
+        """``request`` is over."""
+        self.open[request.key][real.id].discard(request)
+        self._said.pop(request.key, None)
 
     def shed(self, replica_id: str, share: float, reply: Reply) -> None:
         """Close a share of the streams of one replica."""
@@ -130,6 +144,10 @@ class SimRouter:
             route.key: {e.replica_id: e.weight for e in route.endpoints if e.state is EndpointState.READY}
             for route in routes
         }
+        self.pooled = {}
+        for key, pool in self.ready.items():
+            self.pooled.setdefault(key.split("/")[1], set(pool)).intersection_update(pool)
+        self._said.clear()
         after = {replica_id for pool in self.ready.values() for replica_id in pool}
         for replica_id in after:
             self.out_since_s.pop(replica_id, None)
@@ -158,7 +176,8 @@ class SimRouter:
                     streams=sum(request.stream for request in requests),
                 )
             )
-        return RouteStatus(key=key, listening=True, endpoints=tuple(statuses))
+        said = self._said[key] = RouteStatus(key=key, listening=True, endpoints=tuple(statuses))
+        return said
 
 
 def _words(route: Route) -> str:

@@ -18,6 +18,7 @@ from tests.simulation.router import NEIGHBOUR
 from tests.simulation.world import Violation
 
 if TYPE_CHECKING:
+    from fairlead.controller.book import Book
     from fairlead.controller.core import Order as JournalledOrder
     from tests.simulation.controller import SimController
     from tests.simulation.sim import Sim
@@ -61,6 +62,8 @@ class Safety:
         self._releases: dict[int, str] = {}
         self._events = 0
         self._seen: object = None
+        self._seen_releases: object = None
+        self._ready: dict[str, frozenset[str]] = {}
         self._own: dict[str, set[str]] = {}
         self._neighbour_served = False
         self._neighbour_settled = False
@@ -78,8 +81,7 @@ class Safety:
 
     def is_ready(self, real: Real) -> bool:
         """Whether the controller takes ``real`` for one that serves."""
-        state = self._states.get(real.service)
-        return state is not None and any(i.id == real.id and i.phase is InstancePhase.READY for i in state.instances)
+        return real.id in self._ready.get(real.service, ())
 
     # What the injector does
 
@@ -220,6 +222,22 @@ class Safety:
         if book is self._seen:
             return
         self._seen = book
+        if book.releases is not self._seen_releases:
+            self._finished(book)
+        services = {} if book.gone else book.services
+        self._count_rollouts(services)
+        for name in {*self._states, *services}:
+            self._measure(name, services.get(name), controller)
+        for name, state in services.items():
+            if self._states.get(name) is not state:
+                self._ready[name] = frozenset(i.id for i in state.instances if i.phase is InstancePhase.READY)
+        for name in self._ready.keys() - services.keys():
+            del self._ready[name]
+        self._states = dict(services)
+
+    def _finished(self, book: Book) -> None:
+        """A release that has ended stays as it ended."""
+        self._seen_releases = book.releases
         for number, release in book.releases.items():
             before = self._releases.get(number)
             if before in _ENDED and release.state != before:
@@ -227,11 +245,6 @@ class Safety:
             self._releases[number] = release.state
         if book.gone:
             self._releases = {}
-        services = {} if book.gone else book.services
-        self._count_rollouts(services)
-        for name in {*self._states, *services}:
-            self._measure(name, services.get(name), controller)
-        self._states = dict(services)
 
     def _no_alarm(self) -> None:
         newest = self._sim.store._last_event
@@ -275,12 +288,14 @@ class Safety:
         bar.target = wanted
         bar.low = min(bar.low, wanted)
         bar.high = max(bar.high, wanted, rollout.origin.replicas if rollout and rollout.origin else 0)
-        if self._has_noticed_a_loss(name, state):
+        before = self._states.get(name)
+        if before is not state and self._has_noticed_a_loss(name, state):
             bar.touched = True
         if active or bar.slack or bar.surge:
             self._allow(bar, state, controller, wanted)
+        if before is state:
+            return
         # Taking back what still runs makes nothing new; whoever starts one more has to stay below the bound.
-        before = self._states.get(name)
         known = {instance.id for instance in before.instances} if before is not None else set()
         starts = any(
             instance.phase is InstancePhase.CREATING and instance.id not in known for instance in state.instances
@@ -290,8 +305,7 @@ class Safety:
 
     def _has_noticed_a_loss(self, name: str, state: ServiceState) -> bool:
         """Whether the controller has just learned of something that the injector did."""
-        before = self._states.get(name)
-        ready = {i.id for i in before.instances if i.phase is InstancePhase.READY} if before is not None else set()
+        ready = self._ready.get(name, ())
         for instance in state.instances:
             if instance.id in ready and instance.phase is not InstancePhase.READY:
                 real = self._sim.engine.reals.get(instance.id)
@@ -342,10 +356,10 @@ class Safety:
 
     def check(self) -> None:
         """Whether as many serve as have to."""
+        count = self._serving()
         for name in sorted(self._bars):
             bar = self._bars[name]
-            state = self._states.get(name)
-            serving = self._serving(name, state) if state is not None else 0
+            serving = count.get(name, 0)
             if bar.touched:
                 bar.floor = min(bar.floor, serving)
                 bar.touched = False
@@ -357,19 +371,18 @@ class Safety:
                 )
             bar.floor = max(bar.floor, min(serving, bar.required))
 
-    def _serving(self, name: str, state: ServiceState) -> int:
-        sim = self._sim
-        pools = [sim.router.ready[key] for key in sim.router.ready if key.split("/")[1] == name]
-        ready = {i.id for i in state.instances if i.phase is InstancePhase.READY}
-        count = 0
-        for real in sim.engine.reals.values():
-            if real.service != name or real.signalled_at_s is not None or not real.has_served:
+    def _serving(self) -> dict[str, int]:
+        """How many replicas of each service are ready and routed."""
+        pooled = self._sim.router.pooled
+        count: dict[str, int] = {}
+        for real in self._sim.engine.reals.values():
+            name = real.service
+            if real.signalled_at_s is not None or not real.has_served or name not in self._states:
                 continue
+            ready = real.id in self._ready[name]
             # What the controller cannot know of yet is not held against what it does meanwhile.
-            if not self._is_well(real) and real.id not in ready:
+            if not ready and not self._is_well(real):
                 continue
-            if real.addresses:
-                count += bool(pools) and all(real.id in pool for pool in pools)
-            else:
-                count += real.id in ready
+            serves = real.id in pooled.get(name, ()) if real.addresses else ready
+            count[name] = count.get(name, 0) + serves
         return count
