@@ -42,7 +42,7 @@ class Operators(Ledger):
         """A new operation of ``project``, running; ``request`` is kept with it until it has become a release."""
         book = self._book_or_new(project)
         operation = Operation(
-            id=f"{len(book.operations) + 1}-{int(now_s * 1000):x}",
+            id=f"{_next_number(book)}-{int(now_s * 1000):x}",
             project=project,
             kind=kind,
             state=OperationState.RUNNING,
@@ -192,3 +192,8 @@ class Operators(Ledger):
         after = after.with_operation(operation)
         self._commit(after, now_s, events=[project_event(after, "rollback", "the release is taken back", now_s)])
         return operation
+
+
+def _next_number(book: Book) -> int:
+    """One more than any operation that is remembered has: a count of them stands still once the oldest are dropped."""
+    return 1 + max((int(operation_id.partition("-")[0]) for operation_id in book.operations), default=0)

@@ -87,3 +87,10 @@ def test_requests_are_not_held_for_a_service_that_was_given_up() -> None:
     world.for_s(10)
     assert world.book.services["api"].restarts[1].exhausted
     assert held_s(world) == 0
+
+
+def test_no_two_operations_share_an_id_however_many_are_asked_for_at_once() -> None:
+    world = World()
+    world.ended(world.up(api("v1")))
+    asked = [world.core.scale("shop", {"api": 1 + number % 2}, world.now_s).id for number in range(50)]
+    assert len(set(asked)) == 50
