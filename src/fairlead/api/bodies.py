@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+NOTICE_HEADER = "Fairlead-Notice"
+"""What a person should know beside an answer, in one line."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployBody:

@@ -16,7 +16,15 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from fairlead.api import unix
-from fairlead.api.bodies import DeployBody, DownBody, ExecBody, RestartBody, RollbackBody, ScaleBody
+from fairlead.api.bodies import (
+    NOTICE_HEADER,
+    DeployBody,
+    DownBody,
+    ExecBody,
+    RestartBody,
+    RollbackBody,
+    ScaleBody,
+)
 from fairlead.controller.controls import (
     ControllerStatus,
     Operation,
@@ -59,6 +67,8 @@ class Client:
     def __init__(self, socket_path: Path, timeout_s: float = CALL_TIMEOUT_S) -> None:
         self._socket_path = socket_path
         self._timeout_s = timeout_s
+        self.on_notice: Callable[[str], None] = lambda notice: None
+        """Called with what the controller wants a person to know beside an answer."""
 
     def status(self) -> ControllerStatus:
         return self._call("GET", "/v1/controller", ControllerStatus)
@@ -138,6 +148,8 @@ class Client:
             data = connection.guarded(response.read)
         finally:
             connection.close()
+        if notice := response.getheader(NOTICE_HEADER):
+            self.on_notice(notice)
         return _decoded(data, kind)
 
     def _stream(self, path: str, kind: type[Value]) -> Stream[Value]:

@@ -32,8 +32,9 @@ from fairlead.api import (
     stats,
     unix,
 )
+from fairlead.api.bodies import NOTICE_HEADER
 from fairlead.api.streams import CLOSING
-from fairlead.api.wire import CONTROLS, error_reply
+from fairlead.api.wire import CONTROLS, controls_of, error_reply
 from fairlead.controller.controls import Controls
 from fairlead.errors import FairleadError, NotFoundError, RefusedError, UsageError
 
@@ -121,7 +122,11 @@ async def _close_streams(app: web.Application) -> None:
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever a resource raises into the wire form of an error; a traceback goes to the log alone."""
     try:
-        return await handler(request)
+        response = await handler(request)
+        notice = controls_of(request).notice()
+        if notice and not response.prepared:
+            response.headers[NOTICE_HEADER] = notice.encode("ascii", "backslashreplace").decode().replace("\n", " ")
+        return response
     except FairleadError as error:
         return error_reply(error)
     except web.HTTPRequestEntityTooLarge:

@@ -22,6 +22,7 @@ class Session:
 
     def __init__(self, timeout_s: float = CALL_TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
+        self._notice = ""
 
     @cached_property
     def settings(self) -> Settings:
@@ -31,7 +32,7 @@ class Session:
         """A client of the controller that runs; None where none does."""
         if not unix.answers(self.settings.socket_path):
             return None
-        return Client(self.settings.socket_path, self._timeout_s)
+        return self._heard(Client(self.settings.socket_path, self._timeout_s))
 
     def started(self) -> Client:
         """A client of the controller, which is started if none runs."""
@@ -40,7 +41,19 @@ class Session:
             return client
         from fairlead.cli.spawn import start_controller
 
-        return start_controller(self.settings)
+        return self._heard(start_controller(self.settings))
+
+    def _heard(self, client: Client) -> Client:
+        client.on_notice = self._on_notice
+        return client
+
+    def _on_notice(self, notice: str) -> None:
+        """Say it, once a command."""
+        from fairlead.cli.output import note
+
+        if notice != self._notice:
+            self._notice = notice
+            note(f"notice: {notice}")
 
     def found(self) -> Client | None:
         """A client of the controller, started only if this home has ever had one; else None.

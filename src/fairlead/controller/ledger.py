@@ -12,12 +12,15 @@ from fairlead.controller.book import Book, changes, read_books, taken_over
 from fairlead.controller.controls import Operation
 from fairlead.controller.events import from_note, project_event
 from fairlead.controller.told import Told
-from fairlead.errors import NotFoundError
+from fairlead.errors import NotFoundError, StoreError
 from fairlead.rollout import commands
 from fairlead.rollout.commands import ApplyRoutes, Command
 from fairlead.rollout.notes import Note
 from fairlead.rollout.state import ProjectState
 from fairlead.store.base import Commit, Event, Intent, Severity, Store
+
+NOTICE_S = 30.0
+"""For how long a commit that failed is told: what waits to be written is tried again every few seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,7 @@ class Ledger:
         self._unsettled: dict[int, str] = {}
         self._restless: set[str] = set()
         self._told = Told()
+        self._unwritten: tuple[str, float] | None = None
         stale = {intent.id: "the controller ended before it was known" for intent in store.open_intents()}
         if stale:
             store.commit(self.epoch, Commit(settled=stale))
@@ -90,7 +94,29 @@ class Ledger:
         event = project_event(book, "replica-output", text, now_s)
         self._commit(book, now_s, events=[replace(event, replica_id=replica_id, severity=Severity.WARNING)])
 
+    def notice(self, now_s: float) -> str:
+        """What everybody who reads should know beside it: that the store could not be written a moment ago."""
+        if self._unwritten is None or now_s - self._unwritten[1] > NOTICE_S:
+            return ""
+        return self._unwritten[0]
+
     # Writing
+
+    def confirm_lease(self, now_s: float) -> None:
+        """See that no other controller has taken over, also while there is nothing to write.
+
+        :raises StoreConflictError: one has.
+        """
+        self._write(Commit(), now_s)
+
+    def _write(self, commit: Commit, now_s: float) -> tuple[int, ...]:
+        try:
+            ids = self._store.commit(self.epoch, commit)
+        except StoreError as error:
+            text = f"{error.message} ({error.hint})" if error.hint else error.message
+            self._unwritten = f"nothing can be decided or changed now: {text}", now_s
+            raise
+        return ids
 
     def _book_or_new(self, project: str) -> Book:
         return self.books.get(project) or Book(project=ProjectState(name=project, engine=""), gone=True)
@@ -121,7 +147,8 @@ class Ledger:
         ]
         if put or delete or told or intents or self._unsettled:
             commit = Commit(put=put, delete=delete, intents=intents, settled=dict(self._unsettled), events=told)
-            ids = self._store.commit(self.epoch, commit)
+            ids = self._write(commit, now_s)
+            self._unwritten = None
             self._unsettled.clear()
         else:
             ids = ()

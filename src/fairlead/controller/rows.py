@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fairlead.controller.book import Book
 from fairlead.controller.controls import Operation, ProjectStatus, ReleaseRow, ReplicaRow, ServiceRow
-from fairlead.observed import Observation, ObservedReplica
+from fairlead.observed import Observation, ObservedReplica, ReplicaState
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.lifecycle import number_of
 from fairlead.rollout.state import Instance, ServiceState, TransactionPhase
@@ -32,6 +32,23 @@ def replica_rows(book: Book, observation: Observation | None, now_s: float) -> t
     return tuple(sorted(rows, key=lambda row: (row.service, row.state in _LEAVING, row.slot, number_of(row.id))))
 
 
+_SERVING = frozenset({InstancePhase.CREATING, InstancePhase.STARTING, InstancePhase.READY})
+
+
+def _ended(instance: Instance, observation: Observation | None) -> ObservedReplica | None:
+    """The replica as it ended, where the books do not say so yet: they lag while the store cannot be written."""
+    seen = next((r for r in observation.replicas if r.id == instance.id), None) if observation else None
+    if seen is None or seen.state is not ReplicaState.EXITED or instance.phase not in _SERVING:
+        return None
+    return seen
+
+
+def _state_of(instance: Instance, ended: ObservedReplica | None) -> str:
+    if ended is None:
+        return str(instance.phase)
+    return "stopped" if ended.exit is not None and ended.exit.code == 0 else "failed"
+
+
 def _replica_row(
     book: Book,
     state: ServiceState,
@@ -45,6 +62,7 @@ def _replica_row(
     requests, streams = _in_flight(instance.id, observation)
     restarts = state.restarts.get(instance.slot)
     native = seen.native_id if seen else ""
+    ended = _ended(instance, observation)
     return ReplicaRow(
         id=instance.id,
         project=book.name,
@@ -52,9 +70,9 @@ def _replica_row(
         revision=instance.revision_id,
         release=_release_of(book, instance),
         slot=instance.slot,
-        state=str(instance.phase),
-        health=str(health.health) if health else "unknown",
-        reason=instance.failure or (health.reason if health else ""),
+        state=_state_of(instance, ended),
+        health=str(health.health) if health and not ended else "unknown",
+        reason=instance.failure or (str(ended.exit or "") if ended else health.reason if health else ""),
         address=_address(book, instance),
         pid=int(native) if native.isdigit() and len(native) < 9 else None,
         native_id=native,
@@ -137,7 +155,7 @@ def _service_row(book: Book, state: ServiceState, observation: Observation | Non
         name=state.service,
         revision=state.target.revision_id if state.target else None,
         replicas=state.target.replicas if state.target else 0,
-        ready=sum(instance.phase in ready for instance in state.current()),
+        ready=sum(instance.phase in ready and not _ended(instance, observation) for instance in state.current()),
         phase=str(rollout.phase) if telling and rollout else "steady",
         message=rollout.message if telling and rollout else _trouble(state, observation, now_s),
         published=_published(definition, observation),

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import psutil
 
-from fairlead import __version__
+from fairlead import __version__, logs
 from fairlead.clock import Clock
 from fairlead.controller import requests, rows
 from fairlead.controller.adapters import DEFAULT_ENGINE, Adapters
@@ -39,7 +39,7 @@ from fairlead.controller.recover import Recovery
 from fairlead.controller.supervise import Supervisor
 from fairlead.controller.usage import process_rows, stats_rows
 from fairlead.engines.base import CommandResult, Engine, EngineCapabilities, LogLine, Support
-from fairlead.errors import NotFoundError, RefusedError
+from fairlead.errors import NotFoundError, RefusedError, StoreConflictError, StoreError
 from fairlead.plan.preflight import preflight
 from fairlead.routers.base import Router
 from fairlead.settings import Settings
@@ -48,6 +48,11 @@ from fairlead.store.base import Event, Store
 
 FIRST_LOOK_TIMEOUT_S = 5.0
 """How long `ps` waits for a controller that has just started to have looked at the project."""
+
+LEASE_INTERVAL_S = 10.0
+"""How often a controller that has nothing to write looks whether it is still the one."""
+
+_log = logs.room("controller.runtime")
 
 
 class Controller:
@@ -82,7 +87,7 @@ class Controller:
                 self._intake.take_up_again()
                 usual = {DEFAULT_ENGINE, self._settings.engine or DEFAULT_ENGINE}
                 await self._recovery.at_start(usual | self._adapters.used_before())
-                await self._ending.wait()
+                await self._until_ended()
                 raise _Ended
         except* _Ended:
             pass
@@ -92,7 +97,27 @@ class Controller:
             finally:
                 self._store.close()
 
+    async def _until_ended(self) -> None:
+        """Wait; a controller that nobody asks anything would not notice otherwise that another one has taken over."""
+        while not self._ending.is_set():
+            try:
+                async with asyncio.timeout(LEASE_INTERVAL_S):
+                    await self._ending.wait()
+            except TimeoutError:
+                self._confirm_lease()
+
+    def _confirm_lease(self) -> None:
+        try:
+            self._core.confirm_lease(self._clock.now_s())
+        except StoreConflictError:
+            raise
+        except StoreError as error:
+            _log.warning("cannot confirm the lease", error=error.message)
+
     # Operations
+
+    def notice(self) -> str:
+        return self._core.notice(self._clock.now_s())
 
     async def status(self) -> ControllerStatus:
         process = psutil.Process()

@@ -148,6 +148,10 @@ class ScriptedControls:
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     written_logs: list[LogLine] = field(default_factory=list)
     broken: bool = False
+    trouble: str = ""
+
+    def notice(self) -> str:
+        return self.trouble
 
     def __post_init__(self) -> None:
         self._events: list[Event] = []

@@ -143,3 +143,13 @@ def test_logs_and_their_tail(client: Client, served: Served) -> None:
         served.call(served.controls.write_log(text))
     assert [line.text for line in client.logs("shop")] == ["one", "two", "three"]
     assert [line.text for line in client.logs("shop", ["api"], tail=1)] == ["three"]
+
+
+def test_a_notice_comes_beside_an_answer(client: Client, served: Served) -> None:
+    heard: list[str] = []
+    client.on_notice = heard.append
+    client.projects()
+    assert heard == []
+    served.controls.trouble = "no space left:\n/höme"
+    client.projects()
+    assert heard == ["no space left: /h\\xf6me"]

@@ -322,6 +322,41 @@ async def test_a_full_disk_holds_things_up_and_ends_nothing(house: House) -> Non
         await eventually(healed, "the crashed replica has a successor")
 
 
+async def test_what_cannot_be_written_down_is_told_all_the_same(house: House) -> None:
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service())))
+        assert controller.notice() == ""
+        house.store.full = True
+        house.engine.kill("shop.api.1", CRASH)
+
+        async def told() -> bool:
+            return [(row.state, row.reason) for row in await controller.replicas("shop")] == [("failed", str(CRASH))]
+
+        await eventually(told, "the replica that ended is not shown as ready")
+        (row,) = (await controller.project("shop")).services
+        assert (row.ready, row.replicas) == (0, 1)
+        assert "no space left" in controller.notice()
+        house.store.full = False
+
+        async def healed() -> bool:
+            return [row.state for row in await controller.replicas("shop")] == ["ready"]
+
+        await eventually(healed, "it has a successor")
+        assert controller.notice() == ""
+
+
+async def test_a_controller_with_nothing_to_do_notices_that_another_took_over(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fairlead.controller.runtime.LEASE_INTERVAL_S", 0.01)
+    controller = Controller(house.settings, house.store, house.clock, adapters=house.adapters())
+    house.store.acquire("another")
+    async with asyncio.timeout(DEADLINE_S):
+        with pytest.raises(ExceptionGroup) as caught:
+            await controller.work()
+    assert caught.group_contains(StoreConflictError)
+
+
 async def test_a_proxy_that_dies_is_brought_back(house: House) -> None:
     async with house.running() as controller:
         await succeeded(controller, await controller.up(request(service())))
