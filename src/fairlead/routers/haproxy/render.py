@@ -176,14 +176,14 @@ def _frontend(frontend: Frontend, environment: Environment) -> list[str]:
         return [*lines, *_tcp_rules(frontend, environment)]
     slowest_s = max(TIMEOUT_S, *(route.timeout_s or 0 for route in frontend.routes))
     names = [quoted(route.key) for route in frontend.routes]
+    by_host = any(route.host for route in frontend.routes)
     return [
         *lines,
         "    mode http",
         f"    timeout client {_ms(slowest_s)}",
-        "    http-request set-var(txn.fl_host) req.hdr(host),field(1,:),lower",
+        *(["    http-request set-var(txn.fl_host) req.hdr(host),field(1,:),lower"] if by_host else []),
         *map(_choice, frontend.routes),
-        f"    http-request set-var(txn.fl_hold_ms) var(txn.fl_route),map({environment.files.hold_map},0)",
-        *map(_hold, names),
+        *(line for name in names for line in _hold(name, environment)),
         f"    use_backend {_AGAIN}{frontend.name} if {{ stopping }}",
         "    use_backend %[var(txn.fl_route)] if { var(txn.fl_route) -m found }",
         f"    default_backend {_NOWHERE}",
@@ -204,11 +204,13 @@ def _tcp_rules(frontend: Frontend, environment: Environment) -> list[str]:
     ]
 
 
-def _hold(name: str) -> str:
+def _hold(name: str, environment: Environment) -> list[str]:
     # The count first: it is the cheaper question, and nearly always the last.
-    return (
-        f"    http-request lua.fairlead_hold {name} if {{ nbsrv({name}) eq 0 }} {{ var(txn.fl_route) -m str {name} }}"
-    )
+    nobody = f"{{ nbsrv({name}) eq 0 }} {{ var(txn.fl_route) -m str {name} }}"
+    return [
+        f"    http-request set-var(txn.fl_hold_ms) str({name}),map({environment.files.hold_map},0) if {nobody}",
+        f"    http-request lua.fairlead_hold {name} if {nobody}",
+    ]
 
 
 def _choice(route: Route) -> str:
@@ -281,8 +283,8 @@ def _http_rules(route: Route) -> list[str]:
         f'    http-error status 503 content-type text/plain string "{_none_ready(route)}"',
         f'    http-error status 502 content-type text/plain string "{route.service} broke off its answer\\n"',
         f'    http-error status 504 content-type text/plain string "{route.service} did not answer in time\\n"',
-        "    http-response set-var(txn.fl_server) srv_name",
-        f"    http-response set-var(txn.fl_stream) str({name}/),concat(,txn.fl_server)",
+        f"    http-response set-var(txn.fl_server) srv_name if {stream}",
+        f"    http-response set-var(txn.fl_stream) str({name}/),concat(,txn.fl_server) if {stream}",
         f"    http-response track-sc1 var(txn.fl_stream) table {STREAMS_TABLE} if {stream}",
     ]
 
