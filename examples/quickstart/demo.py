@@ -109,7 +109,7 @@ class Demo:
         requests = report["sent"] - streams
         answered = ", ".join(f"{version}: {found['count']}" for version, found in report["versions"].items())
         latency = report["latency_ms"]
-        died = len(died_with(report, self.killed, self.killed_at_s))
+        died = len(died_with(report, self.killed, self.killed_at_s, self.sandbox.directory / "journal"))
         failed = report["failed"] - died
         print(f"  answered by {answered}; latency p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms")
         if died:

@@ -98,18 +98,46 @@ def shown(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def died_with(report: dict[str, Any], replica: str, killed_at_s: float) -> list[dict[str, Any]]:
+KILL_NOTICED_S = 0.25
+"""How long after a kill a request may still be written to a connection of which the end has not been read yet."""
+STREAM_NOTICED_S = 2.0
+
+
+def died_with(
+    report: dict[str, Any], replica: str, killed_at_s: float, journal: Path | None = None
+) -> list[dict[str, Any]]:
     """The failures that nobody can prevent when ``replica`` is killed: its open streams, and POSTs that had reached it.
 
     A POST may not be sent twice, and a stream cannot move; everything else must have been answered by another replica.
+    Of a POST the load balancer itself says that it had reached a replica, which broke off: 502 (nobody reached is 503).
+    It was under way when the replica was killed, and ``journal`` shows that no other replica had it.
     """
-    moment_s = 2.0
+    elsewhere = _carried_out_elsewhere(journal, replica)
     return [
         failure
         for failure in report["failures"]
-        if 0 <= failure["at_s"] - killed_at_s <= moment_s
-        and (
-            (failure["kind"] == "cut" and failure["replica"] == replica)
-            or (failure["request"] == "post" and failure["kind"] in ("status", "disconnected"))
-        )
+        if _stream_died(failure, replica, killed_at_s) or _post_died(failure, killed_at_s, elsewhere)
     ]
+
+
+def _stream_died(failure: dict[str, Any], replica: str, killed_at_s: float) -> bool:
+    after_s = failure["at_s"] - killed_at_s
+    return failure["kind"] == "cut" and failure["replica"] == replica and 0 <= after_s <= STREAM_NOTICED_S
+
+
+def _post_died(failure: dict[str, Any], killed_at_s: float, elsewhere: frozenset[str]) -> bool:
+    sent_at_s = failure["at_s"] - failure["after_s"]
+    return (
+        failure["request"] == "post"
+        and failure["cause"].startswith("status 502 ")
+        and sent_at_s - KILL_NOTICED_S <= killed_at_s <= failure["at_s"]
+        and failure["nonce"] not in elsewhere
+    )
+
+
+def _carried_out_elsewhere(journal: Path | None, replica: str) -> frozenset[str]:
+    """The nonces of POSTs that other replicas than ``replica`` have carried out."""
+    if journal is None or not journal.exists():
+        return frozenset()
+    lines = (line.split(" ") for line in journal.read_text().splitlines())
+    return frozenset(words[0] for words in lines if words[-1] != replica)

@@ -66,7 +66,7 @@ class Fault(Exception):
 class Failure:
     """``at_s``: seconds since the epoch, when it was seen; ``after_s``: how long after it was sent.
 
-    ``replica``: for a stream, the one it was open to.
+    ``replica``: for a stream, the one it was open to. ``nonce``: what the request carried, where it was one of ours.
     """
 
     at_s: float
@@ -75,6 +75,7 @@ class Failure:
     kind: FailureKind
     cause: str
     replica: str = ""
+    nonce: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -84,6 +85,7 @@ class Failure:
             "kind": self.kind.value,
             "cause": self.cause,
             "replica": self.replica,
+            "nonce": self.nonce,
         }
 
     @classmethod
@@ -95,6 +97,7 @@ class Failure:
             kind=FailureKind(value["kind"]),
             cause=value["cause"],
             replica=value["replica"],
+            nonce=value["nonce"],
         )
 
     def __str__(self) -> str:

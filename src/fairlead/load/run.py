@@ -82,29 +82,30 @@ class _Run:
             self._fail(kind, Fault(FailureKind.SATURATED, f"{len(self._tasks)} requests are open"), 0.0)
             return
         nonce = self._nonce()
-        self._begin(self._count(kind, self._requests.once(kind, nonce)))
+        self._begin(self._count(kind, nonce, self._requests.once(kind, nonce)))
 
     async def _keep_open(self, kind: Kind, life_s: float) -> None:
         while not self._over.is_set():
-            await self._count(kind, self._streams.once(kind, self._nonce(), life_s))
+            nonce = self._nonce()
+            await self._count(kind, nonce, self._streams.once(kind, nonce, life_s))
             life_s = self._plan.stream_life_s
             # A server that ends every stream at once is not to be hammered.
             await _wait(self._over, self._plan.beat_s)
 
-    async def _count(self, kind: Kind, attempt: Coroutine[Any, Any, None]) -> None:
+    async def _count(self, kind: Kind, nonce: str, attempt: Coroutine[Any, Any, None]) -> None:
         tally = self._report.kinds[kind]
         tally.sent += 1
         started_s = time.monotonic()
         try:
             await attempt
         except Fault as fault:
-            self._fail(kind, fault, time.monotonic() - started_s)
+            self._fail(kind, fault, time.monotonic() - started_s, nonce)
         except Exception as error:
-            self._fail(kind, Fault(FailureKind.CLIENT, repr(error)), time.monotonic() - started_s)
+            self._fail(kind, Fault(FailureKind.CLIENT, repr(error)), time.monotonic() - started_s, nonce)
         else:
             tally.ok += 1
 
-    def _fail(self, kind: Kind, fault: Fault, after_s: float) -> None:
+    def _fail(self, kind: Kind, fault: Fault, after_s: float, nonce: str = "") -> None:
         failure = Failure(
             at_s=time.time(),
             after_s=after_s,
@@ -112,6 +113,7 @@ class _Run:
             kind=fault.kind,
             cause=fault.cause,
             replica=fault.replica,
+            nonce=nonce,
         )
         self._report.fail(failure)
 
