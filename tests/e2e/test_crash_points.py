@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PROJECT = "shop"
 MOST_COMMANDS = 40
+LEAVING = ("draining", "stopping", "stopped", "failed")
 STEP = 1 if os.environ.get("FAIRLEAD_CRASH_POINTS") == "all" else 5
 
 
@@ -87,11 +88,18 @@ def crash(sandbox: Sandbox, point: str, *command: str) -> bool:
     try:
         sandbox.wait_for(lambda: armed.poll() is not None or serves(sandbox, armed.pid), "the armed controller")
         sandbox.fairlead(*command, check=False, timeout_s=120)
+        # The command does not wait for the end of what was signalled; that has its points too.
+        sandbox.wait_for(lambda: armed.poll() is not None or not is_clearing_up(sandbox), "the end of old replicas")
         return armed.poll() is not None
     finally:
         if armed.poll() is None:
             sandbox.fairlead("controller", "stop", check=False)
         armed.wait(timeout=30)
+
+
+def is_clearing_up(sandbox: Sandbox) -> bool:
+    done = sandbox.fairlead("ps", "-p", PROJECT, "--json", check=False)
+    return done.returncode == 0 and any(row["state"] in LEAVING for row in json.loads(done.stdout))
 
 
 def serves(sandbox: Sandbox, pid: int) -> bool:

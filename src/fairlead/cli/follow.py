@@ -94,7 +94,7 @@ class Follower:
                 news = feed.next(_TICK_S)
                 if isinstance(news, Event):
                     self._show(news)
-                    next_look = min(next_look, time.monotonic() + _TICK_S)
+                    next_look = min(next_look, time.monotonic() + (0.0 if _may_be_the_end(news) else _TICK_S))
                 elif isinstance(news, Ended):
                     raise news.error or ConnectionLostError("the controller ended the stream of events")
                 if time.monotonic() >= next_look:
@@ -161,3 +161,8 @@ class Follower:
                 f"it has not ended after {self._timeout_s:g} s; it goes on in the background",
                 hint=f"fairlead status -p {self._operation.project}",
             )
+
+
+def _may_be_the_end(event: Event) -> bool:
+    """What is told of the release itself is written together with the end of its operation."""
+    return event.kind.startswith("release-")

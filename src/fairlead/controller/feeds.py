@@ -14,7 +14,7 @@ from fairlead.errors import EngineError, EngineUnavailableError
 from fairlead.store.base import Event, Store
 
 PAGE = 500
-EVENTS_POLL_S = 0.1
+EVENTS_POLL_S = 0.05
 NEW_REPLICAS_POLL_S = 0.5
 WAITING_LINES = 1000
 

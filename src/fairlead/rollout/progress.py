@@ -216,14 +216,24 @@ def _has_arrived(instance: Instance, policy: ServicePolicy, view: ServiceView) -
 
 
 def _finish(state: ServiceState, rollout: Rollout, view: ServiceView, now_s: float) -> Rollout:
-    if not all(i.phase is _P.COMPLETED or is_lingering(i, view, now_s) for i in state.others()):
+    if not all(i.phase is _P.COMPLETED or is_let_go(i, view, now_s) for i in state.others()):
         return rollout
     phase = _R.ROLLED_BACK if rollout.phase is _R.ROLLING_BACK else _R.SUCCEEDED
     return move_rollout(rollout, phase, progress_at_s=now_s)
 
 
-def is_lingering(instance: Instance, view: ServiceView, now_s: float) -> bool:
-    """Nothing but streams keeps it: nobody needs to wait for it."""
+def is_let_go(instance: Instance, view: ServiceView, now_s: float) -> bool:
+    """Nobody needs to wait for it: it has been signalled (or has ended), or nothing but streams keeps it.
+
+    What its application does between its signal and its end holds up nobody: no request waits for it, and whoever
+    needs its place (stop-first, a volume of its own) counts it until it is gone.
+    """
+    if instance.phase in (_P.STOPPING, _P.STOPPED):
+        return view.is_out(instance.id)
+    return _is_lingering(instance, view, now_s)
+
+
+def _is_lingering(instance: Instance, view: ServiceView, now_s: float) -> bool:
     if instance.phase is not _P.DRAINING or instance.draining_since_s is None or not view.is_out(instance.id):
         return False
     presence = view.presence.get(instance.id)

@@ -18,7 +18,7 @@ from fairlead.rollout.dependencies import dependents_gone, may_begin, pending_de
 from fairlead.rollout.glance import NO_REPLICAS, NO_ROUTES, Glances, Sight, replicas_by_service, routes_by_service
 from fairlead.rollout.machine import Observed, step
 from fairlead.rollout.notes import Note
-from fairlead.rollout.progress import is_lingering
+from fairlead.rollout.progress import is_let_go
 from fairlead.rollout.routes import is_proxied, templates
 from fairlead.rollout.state import ProjectState, ServiceState, TransactionPhase
 from fairlead.rollout.states import ACTIVE, LIVE, InstancePhase, RolloutPhase, move_rollout
@@ -176,7 +176,7 @@ def is_converged(
     *,
     forgiving: bool = False,
 ) -> bool:
-    """Every service runs and serves what its target says, and nothing else but replicas that linger.
+    """Every service runs and serves what its target says, and nothing else but replicas that nobody waits for.
 
     ``forgiving``: replicas whose failure the rollout's policy has tolerated need not serve, while others do.
     """
@@ -196,7 +196,7 @@ def is_converged(
             return False
         if any(i.phase in LIVE for i in state.others()) or sum(i.phase in LIVE for i in state.current()) > wanted:
             return False
-        if any(not is_lingering(i, view, now_s) for i in state.instances if i.phase in _ON_THE_WAY_OUT):
+        if any(not is_let_go(i, view, now_s) for i in state.instances if i.phase in _ON_THE_WAY_OUT):
             return False
     return True
 

@@ -422,7 +422,45 @@ def test_an_operation_ends_when_its_replicas_serve_not_before() -> None:
         if world.core.operation(PROJECT, operation.id).state != "running":
             break
     assert world.core.operation(PROJECT, operation.id).state == "succeeded"
-    assert world.pool() == set(world.replicas) == {"shop.api.3", "shop.api.4"}
+    assert world.pool() == {"shop.api.3", "shop.api.4"}
+
+
+def test_an_operation_does_not_wait_for_the_end_of_what_was_signalled() -> None:
+    world = serving(api(1))
+    operation = world.up(api(2))
+    everything = (commands.StartReplica, commands.ApplyRoutes)
+    for _ in range(40):
+        world.health = dict.fromkeys(world.replicas, Health.READY)
+        world.look()
+        for kind in everything:
+            world.carry_out(kind)
+        if "stopping" in world.phases().values():
+            break
+        assert world.core.operation(PROJECT, operation.id).state == "running"
+    world.look()
+    assert world.core.operation(PROJECT, operation.id).state == "succeeded"
+    assert world.phases() == {
+        "shop.api.1": "stopping",
+        "shop.api.2": "stopping",
+        "shop.api.3": "ready",
+        "shop.api.4": "ready",
+    }
+    world.run(5)
+    assert set(world.replicas) == set(world.phases()) == {"shop.api.3", "shop.api.4"}, "what was left has gone"
+
+
+def test_a_single_writer_is_waited_for_though_it_was_signalled() -> None:
+    world = serving(api(1, replicas=1, writes=True))
+    operation = world.up(api(2, replicas=1, writes=True))
+    for _ in range(20):
+        world.health = dict.fromkeys(world.replicas, Health.READY)
+        world.look()
+        world.carry_out(commands.ApplyRoutes)
+    assert world.phases() == {"shop.api.1": "stopping"}
+    assert world.core.operation(PROJECT, operation.id).state == "running"
+    world.run(20)
+    assert world.phases() == {"shop.api.2": "ready"}
+    assert world.core.operation(PROJECT, operation.id).state == "succeeded"
 
 
 def test_the_core_says_when_it_wants_to_look_again() -> None:
