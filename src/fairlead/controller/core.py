@@ -72,7 +72,8 @@ class Core(Operators):
             self._retries.forget(book.name)
             del self._glances[book.name]
         after = outcomes.settle_operations(after, observation, now_s)
-        self._retries.keep_only(book.name, {c.key for c in result.commands}.union(self._open.get(book.name, ())))
+        keys = {c.key for c in result.commands}
+        self._retries.keep_only(book.name, keys.union(self._open.get(book.name, ())))
         wanted = [
             c
             for c in result.commands
@@ -175,7 +176,8 @@ class Core(Operators):
             return None
         if project in self._restless:
             return now_s
-        moments = [next_wake_s(book.services, book.definitions, now_s), self._retries.next_at_s(project, after_s=now_s)]
+        by_time_s = self._glances.setdefault(project, Glances()).moments_s(book.services, book.definitions)
+        moments = [next_wake_s(by_time_s, now_s), self._retries.next_at_s(project, after_s=now_s)]
         show_until_s = self._told.show_until_s(project)
         if show_until_s is not None:
             moments.append(show_until_s + MARGIN_S)

@@ -16,7 +16,7 @@ from fairlead.rollout.definition import Definition
 from fairlead.rollout.pools import difference
 from fairlead.rollout.routes import routes_of
 from fairlead.rollout.state import ServiceState
-from fairlead.rollout.states import InstancePhase
+from fairlead.rollout.states import InstancePhase, RolloutPhase
 from fairlead.rollout.timers import MARGIN_S, moments_of
 from fairlead.routing import Route, RouteStatus
 
@@ -55,6 +55,12 @@ class _Pools(msgspec.Struct, frozen=True):
     routes: tuple[Route, ...]
 
 
+class _Moments(msgspec.Struct, frozen=True):
+    state: ServiceState
+    definitions: Definitions
+    moments_s: tuple[float, ...]
+
+
 class _Compared(msgspec.Struct, frozen=True):
     wanted: tuple[Route, ...]
     statuses: Mapping[str, RouteStatus]
@@ -68,6 +74,7 @@ class Glances:
     def __init__(self) -> None:
         self._stills: dict[str, _Still] = {}
         self._pools: dict[str, _Pools] = {}
+        self._moments: dict[str, _Moments] = {}
         self._compared: _Compared | None = None
 
     def again(
@@ -101,8 +108,24 @@ class Glances:
             return
         # A moment this near may be past for whoever adds and not yet for whoever subtracts.
         near_s = now_s - MARGIN_S
-        until_s = min((m for m in moments_of(state, services, definitions) if m > near_s), default=float("inf"))
+        until_s = min([m for m in self._moments_of(state, services, definitions) if m > near_s], default=float("inf"))
         self._stills[state.service] = _Still(state, definitions, sight, commands, now_s, until_s - MARGIN_S)
+
+    def moments_s(self, services: Mapping[str, ServiceState], definitions: Definitions) -> list[float]:
+        """Every moment at which time alone changes something."""
+        return [m for state in services.values() for m in self._moments_of(state, services, definitions)]
+
+    def _moments_of(
+        self, state: ServiceState, services: Mapping[str, ServiceState], definitions: Definitions
+    ) -> tuple[float, ...]:
+        kept = self._moments.get(state.service)
+        if kept is not None and kept.state is state and kept.definitions is definitions:
+            return kept.moments_s
+        found = tuple(moments_of(state, services, definitions))
+        # One that waits for others has moments that depend on theirs.
+        if state.rollout is None or state.rollout.phase is not RolloutPhase.PENDING:
+            self._moments[state.service] = _Moments(state, definitions, found)
+        return found
 
     def routes(
         self, state: ServiceState, definitions: Definitions, sighted: Mapping[str, RouteStatus]

@@ -36,6 +36,7 @@ def absorb(
     instances = []
     key = state.target.key if state.target else None
     own, older = dict(state.restarts), dict(state.origin_restarts)
+    changed = False
     for before in state.instances:
         restarts = own if before.key == key else older
         definition = definitions.get(before.revision_id)
@@ -50,12 +51,13 @@ def absorb(
             notes.append(replica_note(state, after, "replica-ready", "is ready"))
         elif after.phase is _P.STARTING and before.phase is _P.READY:
             notes.append(unready(state, after, view))
-        _forgive(after, policy, restarts, now_s)
+        if restarts:
+            _forgive(after, policy, restarts, now_s)
         instances.append(after)
-    after_all = tuple(instances)
-    if after_all == state.instances and own == state.restarts and older == state.origin_restarts:
+        changed = changed or after is not before
+    if not changed and own == state.restarts and older == state.origin_restarts:
         return state, notes
-    return replace(state, instances=after_all, restarts=own, origin_restarts=older), notes
+    return replace(state, instances=tuple(instances), restarts=own, origin_restarts=older), notes
 
 
 def fail(instance: Instance, reason: str) -> Instance:

@@ -49,8 +49,11 @@ def routes_of(
 
 def is_proxied(state: ServiceState, definitions: Mapping[str, Definition]) -> bool:
     """Whether the proxy may send requests to a replica of the service, by what they publish."""
-    revisions = {instance.revision_id for instance in state.instances}
-    return any(definitions[revision].routes for revision in revisions if revision in definitions)
+    for revision in {instance.revision_id for instance in state.instances}:
+        definition = definitions.get(revision)
+        if definition is not None and definition.routes:
+            return True
+    return False
 
 
 def _definition_ids(state: ServiceState) -> list[str]:
@@ -73,6 +76,8 @@ def _fill(key: str, route: Route, state: ServiceState, definitions: Mapping[str,
     endpoints = (_endpoint(key, route, instance, definitions) for instance in state.instances)
     pool = tuple(sorted((e for e in endpoints if e is not None), key=lambda endpoint: endpoint.replica_id))
     hold_timeout_s = route.hold_timeout_s if _is_coming(state) else 0.0
+    if route.endpoints == pool and route.hold_timeout_s == hold_timeout_s:
+        return route
     return replace(route, endpoints=pool, hold_timeout_s=hold_timeout_s)
 
 

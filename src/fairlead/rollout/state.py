@@ -173,13 +173,19 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
 
     def current(self) -> tuple[Instance, ...]:
         """Replicas of the target's revision and generation."""
-        key = self.target.key if self.target else None
-        return tuple(instance for instance in self.instances if instance.key == key)
+        target = self.target
+        if target is None:
+            return ()
+        revision, generation = target.revision_id, target.generation
+        return tuple([i for i in self.instances if i.revision_id == revision and i.generation == generation])
 
     def others(self) -> tuple[Instance, ...]:
         """Replicas of any other revision or generation."""
-        key = self.target.key if self.target else None
-        return tuple(instance for instance in self.instances if instance.key != key)
+        target = self.target
+        if target is None:
+            return self.instances
+        revision, generation = target.revision_id, target.generation
+        return tuple([i for i in self.instances if i.revision_id != revision or i.generation != generation])
 
 
 def to_document(state: msgspec.Struct) -> dict[str, Any]:

@@ -7,7 +7,7 @@ the proxy's count of requests.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.dependencies import pending_deadline_s
@@ -26,14 +26,12 @@ _P = InstancePhase
 _R = RolloutPhase
 
 
-def next_wake_s(
-    services: Mapping[str, ServiceState], definitions: Mapping[str, Definition], now_s: float
-) -> float | None:
-    """The earliest moment after ``now_s`` at which an observation may change something by time alone.
+def next_wake_s(moments_s: Iterable[float], now_s: float) -> float | None:
+    """The earliest of ``moments_s`` after ``now_s``, a hair later.
 
     What is due by ``now_s`` has been acted upon, or waits for news.
     """
-    moments = (moment + MARGIN_S for state in services.values() for moment in moments_of(state, services, definitions))
+    moments = [moment_s + MARGIN_S for moment_s in moments_s]
     return min((moment for moment in moments if moment > now_s), default=None)
 
 

@@ -5,7 +5,6 @@ Made by `release` from :class:`~fairlead.observed.Observation` once a step.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping
 
 import msgspec
@@ -91,18 +90,26 @@ def view_of(
 def _presence(routes: list[RouteStatus], leftover: list[RouteStatus], wanted: int) -> dict[str, Presence]:
     """``leftover``: routes that are not wanted any more and that the proxy still has; ``wanted``: how many are."""
     found: dict[str, list[EndpointStatus]] = {}
-    serving: Counter[str] = Counter()
-    for route in (*routes, *leftover):
+    serving: dict[str, int] = {}
+    for route in routes:
         for endpoint in route.endpoints:
             found.setdefault(endpoint.replica_id, []).append(endpoint)
-    for route in routes:
-        serving.update(endpoint.replica_id for endpoint in route.endpoints if endpoint.state is EndpointState.READY)
+            if endpoint.state is EndpointState.READY:
+                serving[endpoint.replica_id] = serving.get(endpoint.replica_id, 0) + 1
+    for route in leftover:
+        for endpoint in route.endpoints:
+            found.setdefault(endpoint.replica_id, []).append(endpoint)
     return {
-        replica_id: Presence(
-            in_pool=wanted > 0 and serving[replica_id] == wanted,
-            out=all(status.state is not EndpointState.READY for status in statuses),
-            requests=sum(max(status.in_flight - status.streams, 0) for status in statuses),
-            streams=sum(status.streams for status in statuses),
-        )
+        replica_id: _presence_of(statuses, in_pool=wanted > 0 and serving.get(replica_id, 0) == wanted)
         for replica_id, statuses in found.items()
     }
+
+
+def _presence_of(statuses: list[EndpointStatus], *, in_pool: bool) -> Presence:
+    requests = streams = 0
+    out = True
+    for status in statuses:
+        out = out and status.state is not EndpointState.READY
+        requests += max(status.in_flight - status.streams, 0)
+        streams += status.streams
+    return Presence(in_pool=in_pool, out=out, requests=requests, streams=streams)

@@ -61,9 +61,12 @@ def _take_back(state: ServiceState, view: ServiceView, now_s: float) -> ServiceS
     target = state.target
     if target is None or state.leaving:
         return state
-    taken = {instance.slot for instance in state.current() if instance.phase in LIVE}
+    current = state.current()
+    if all(instance.phase is not _P.DRAINING for instance in current):
+        return state
+    taken = {instance.slot for instance in current if instance.phase in LIVE}
     changed = {}
-    for instance in state.current():
+    for instance in current:
         free = instance.slot <= target.replicas and instance.slot not in taken
         wanted = free and instance.phase is _P.DRAINING and not instance.failure and not instance.leftover
         if wanted and _is_ready(instance, view):
@@ -148,6 +151,9 @@ def _drain_surplus(state: ServiceState, view: ServiceView, now_s: float) -> Serv
     """Scale in: slots above the target go, one that serves only while enough others serve."""
     replicas = state.target.replicas if state.target else 0
     live = [instance for instance in state.current() if instance.phase in LIVE]
+    slots = {instance.slot for instance in live}
+    if len(slots) == len(live) and max(slots, default=0) <= replicas:
+        return state
     keepers: dict[int, Instance] = {}
     for instance in sorted(live, key=lambda i: (i.phase is not _P.READY, i.id)):
         if instance.slot <= replicas:
@@ -174,13 +180,14 @@ def _create_current(state: ServiceState, definitions: Mapping[str, Definition], 
         admitted = min(rollout.admitted, target.replicas)
     if rollout is not None and rollout.phase in (_R.PENDING, _R.GATE_FAILED):
         return state
-    room = _room(state, target, definitions)
+    room: int | None = None
     taken = {i.slot for i in state.current() if i.phase in LIVE or i.phase is _P.COMPLETED}
     for slot in range(1, admitted + 1):
-        if room <= 0:
-            break
         if slot in taken or not _may_start(state.restarts.get(slot), now_s):
             continue
+        room = _room(state, target, definitions) if room is None else room
+        if room <= 0:
+            break
         state = _create(state, target.revision_id, target.generation, slot, now_s)
         room -= 1
     return state

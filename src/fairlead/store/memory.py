@@ -70,8 +70,8 @@ class MemoryStore:
         # Whatever can fail comes before the first change, so that a commit is never half done.
         put = {written.columns(key): written.encode(document) for key, document in commit.put.items()}
         deleted = [written.columns(key) for key in commit.delete]
-        intents = [_stored_intent(intent) for intent in commit.intents]
-        events = [_stored_event(event) for event in commit.events]
+        intents = [_stored_intent(intent, i) for i, intent in enumerate(commit.intents, self._last_intent + 1)]
+        events = [_stored_event(event, i) for i, event in enumerate(commit.events, self._last_event + 1)]
         settled = [self._settled(intent_id, error) for intent_id, error in commit.settled.items()]
 
         for place in deleted:
@@ -97,18 +97,17 @@ class MemoryStore:
     def _append_intents(self, intents: list[Intent]) -> tuple[int, ...]:
         ids = []
         for intent in intents:
-            self._last_intent += 1
-            stored = replace(intent, id=self._last_intent)
-            self._intents[stored.id] = stored
-            if stored.state is IntentState.INTENDED:
-                self._open[stored.id] = stored
-            ids.append(stored.id)
+            self._last_intent = intent.id
+            self._intents[intent.id] = intent
+            if intent.state is IntentState.INTENDED:
+                self._open[intent.id] = intent
+            ids.append(intent.id)
         return tuple(ids)
 
     def _append_events(self, events: list[Event]) -> None:
         for event in events:
-            self._last_event += 1
-            self._events[self._last_event] = replace(event, id=self._last_event)
+            self._last_event = event.id
+            self._events[event.id] = event
 
     def _prune(self) -> None:
         self._added = 0
@@ -122,11 +121,11 @@ class MemoryStore:
         }
 
 
-def _stored_intent(intent: Intent) -> Intent:
+def _stored_intent(intent: Intent, intent_id: int) -> Intent:
     command = written.decode(written.encode(intent.command))
-    return replace(intent, command=command, error=written.readable(intent.error))
+    return replace(intent, id=intent_id, command=command, error=written.readable(intent.error))
 
 
-def _stored_event(event: Event) -> Event:
+def _stored_event(event: Event, event_id: int) -> Event:
     data = written.decode(written.encode(event.data))
-    return replace(event, message=written.readable(event.message), data=data)
+    return replace(event, id=event_id, message=written.readable(event.message), data=data)
