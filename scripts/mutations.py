@@ -77,10 +77,10 @@ MISTAKES = (
         "DrainDeadlines(0.0, 0.0 if",
     ),
     Mistake(
-        "believe a look that began before the decision",
-        "rollout/lifecycle.py",
-        "view.taken_at_s > since_s and view.is_out",
-        "view.is_out",
+        "believe a look that a newer one has overtaken",
+        "controller/core.py",
+        "if taken_at_s < self._looked_at_s.get(book.name, taken_at_s):",
+        "if taken_at_s < 0:",
     ),
     Mistake(
         "believe the router while a change of it is under way",
@@ -198,6 +198,12 @@ MISTAKES = (
         "rollout/wanted.py",
         "instance.phase is _P.DRAINING and not instance.failure and not instance.leftover",
         "instance.phase is _P.DRAINING and not instance.failure",
+    ),
+    Mistake(
+        "release a service without replicas though its port cannot be had",
+        "rollout/progress.py",
+        "if rollout.admitted == 0 and not view.listening:",
+        "if rollout.admitted == 0 and target.replicas > 0 and not view.listening:",
     ),
     Mistake(
         "no gate for failed replicas",

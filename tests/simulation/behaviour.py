@@ -43,6 +43,8 @@ class Behaviour:
             self._later(world.between(0.02, 1.5), real, lambda: self.fall(real, how))
         elif real.spec.revision.service.environment.get("JOB"):
             done = Exit(cause=ExitCause.EXITED, code=0)
+            if real.spec.revision.service.environment["JOB"] == "long":
+                boot_s += world.between(2.0, 20.0)
             self._later(boot_s, real, lambda: self._sim.engine.end(real, done, "has done its work"))
         elif bad != "never-ready":
             self._later(boot_s, real, lambda: self._ready(real, bad))
@@ -78,6 +80,9 @@ class Behaviour:
         real.accepts = True
         real.has_served = True
         self._turn(real, Health.READY)
+        if self._sim.faults.hit("dies-when-ready"):
+            killed = Exit(cause=ExitCause.KILLED, code=-9)
+            self._later(world.between(0.0, 1.5), real, lambda: self.fall(real, killed))
         if bad == "crash-later":
             how = Exit(cause=ExitCause.EXITED, code=1)
             self._later(world.between(0.5, 20.0), real, lambda: self.fall(real, how))

@@ -54,6 +54,25 @@ class Chaos:
         if real is not None:
             self._sim.behaviour.fall(real, Exit(cause=ExitCause.OOM, code=-9))
 
+    def crash_one(self, leaver: str) -> None:
+        """A replica of the service that ``leaver`` is of dies, just as that one leaves the pool."""
+        reals = self._sim.engine.reals
+        left = reals.get(leaver)
+        if left is None or left.spec.project != "shop":
+            return
+        others = [r for _, r in sorted(reals.items()) if r.service == left.service and r.serves and r is not left]
+        if others:
+            victim = others[self._sim.world.rng.randrange(len(others))]
+            self._sim.world.at(
+                self._sim.world.between(0.0, 0.3),
+                lambda: self._sim.behaviour.fall(victim, Exit(cause=ExitCause.KILLED, code=-9)),
+            )
+
+    def _host_oom(self) -> None:
+        """The machine has no memory left, and its kernel takes one after the other."""
+        for _ in range(self._sim.world.rng.randrange(1, 4)):
+            self._oom()
+
     def _sick(self) -> None:
         real = self._victim()
         if real is not None and real.accepts and not real.sick:

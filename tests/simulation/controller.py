@@ -37,13 +37,15 @@ class SimController:
         self.alive = True
         self._looking: set[str] = set()
         self._cleaning: dict[str, float] = {}
+        self._lives: dict[str, int] = {}
+        self._prepared_s: dict[str, float] = {}
         self._timers: dict[str, int] = {}
         self.core = Core(sim.store, holder=name, cores=2, now_s=sim.wall_s())
         self.flying: dict[int, Order] = {}
         for project, book in sorted(self.core.books.items()):
-            for operation_id in sorted(book.requests):
-                request = book.requests[operation_id]
-                self.prepare(project, operation_id, int(request["file"]))
+            pending = [book.operations[operation_id] for operation_id in book.requests]
+            for operation in sorted(pending, key=lambda operation: operation.started_at_s):
+                self.prepare(project, operation.id, int(book.requests[operation.id]["file"]))
         self.wake()
 
     def wake(self) -> None:
@@ -58,7 +60,10 @@ class SimController:
     def prepare(self, project: str, operation_id: str, file: int) -> None:
         """Begin the release of an operation that is open, once everything it needs is there."""
         world = self._sim.world
-        world.at(world.between(0.0, PREPARE_S), lambda: self._begin(project, operation_id, file))
+        # In the order in which they came, as `controller.intake` has it: an older one never overtakes a newer one.
+        ready_s = max(world.now_s + world.between(0.0, PREPARE_S), self._prepared_s.get(project, 0.0))
+        self._prepared_s[project] = ready_s + 0.001
+        world.at(ready_s - world.now_s, lambda: self._begin(project, operation_id, file))
 
     def die(self, why: str) -> None:
         """The process ends now; another will come."""
@@ -99,13 +104,28 @@ class SimController:
         except FairleadError:
             sim.world.at(TROUBLE_S, self.wake)
             return
-        if sim.faults.hit("look-slow"):
+        if sim.faults.hit("look-overtaken"):
+            self._be_overtaken(project, replicas, taken_s)
+        elif sim.faults.hit("look-slow"):
             self._looking.add(project)
             # Whichever is asked first, its answer is old by the time the other one is there.
             routes = sim.router.observe(project) if sim.world.rng.random() < 0.5 else None
             sim.world.at(sim.world.between(0.05, 1.5), lambda: self._take(project, replicas, taken_s, routes))
         else:
             self._take(project, replicas, taken_s)
+
+    def _be_overtaken(self, project: str, replicas: tuple[ObservedReplica, ...], taken_s: float) -> None:
+        """What was seen comes late, and newer looks come before it; not into the next life of a project, though."""
+        world = self._sim.world
+        routes = self._sim.router.observe(project)
+        life = self._lives.get(project)
+
+        def arrive() -> None:
+            if self._lives.get(project) == life:
+                self._take(project, replicas, taken_s, routes)
+
+        world.at(world.between(0.05, 3.0), arrive)
+        self.wake()
 
     def _take(
         self,
@@ -159,6 +179,7 @@ class SimController:
         """Put away what the project leaves behind, as `controller.driver` does; a new `up` waits for it."""
         world = self._sim.world
         took_s = world.between(0.01, 1.0)
+        self._lives[project] = self._lives.get(project, 0) + 1
         volumes = self.core.books[project].project.remove_volumes
         self._cleaning[project] = world.now_s + took_s
         world.at(took_s, lambda: self._sim.engine.clean_up(project, volumes=volumes) if self.alive else None)

@@ -50,6 +50,12 @@ class SimEngine:
             if now_s - since_s < STALE_FOR_S:
                 world.injected(f"the list is {now_s - since_s:.3f} s old")
                 return kept
+        if listed and faults.hit("list-lags"):
+            newest = listed[-1][1]
+            for since_s, kept in reversed(listed):
+                if kept != newest and now_s - since_s < STALE_FOR_S:
+                    world.injected(f"the list is one change behind, {now_s - since_s:.3f} s old")
+                    return kept
         found = tuple(
             real.observed()
             for key, real in sorted(self.reals.items())

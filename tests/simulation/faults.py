@@ -39,8 +39,14 @@ CALLS = {
 NEWER_CALLS = {
     "route-half": (0.02, 0.40),
     "name-taken": (0.02, 0.20),
+    "list-lags": (0.05, 0.50),
+    "look-overtaken": (0.02, 0.30),
+    "dies-when-ready": (0.02, 0.20),
+    "dies-at-exchange": (0.02, 0.30),
 }
 """More of them, drawn apart, so that the histories of seeds that have none of them stay as they were."""
+
+NEWER_DEEDS = ("host-oom",)
 
 NEIGHBOURS = 0.2
 """How many runs have a second project beside the one that everything happens to."""
@@ -80,7 +86,9 @@ class Faults:
             for name, (low, high) in NEWER_CALLS.items()
             if newer.random() < min(share, 0.2)
         }
+        self.deeds += tuple(name for name in NEWER_DEEDS if newer.random() < min(share, 0.2))
         self.has_neighbour = newer.random() < NEIGHBOURS
+        self.answers_late = newer.random() < 0.3
         self.healed = False
 
     def hit(self, name: str) -> bool:

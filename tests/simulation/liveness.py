@@ -48,9 +48,12 @@ class Liveness:
         self._pass(sim.world.between(*CHAOS_AFTER_LAST_ACT_S))
         self._heal()
         self._settle("after the faults")
+        self._nothing_open()
         self._good()
         if sim.world.rng.random() < 0.5:
             self._bad()
+        if sim.world.rng.random() < 0.25:
+            self._mended()
         if sim.world.rng.random() < 0.4:
             self._down()
         if NEIGHBOUR in sim.projects:
@@ -70,9 +73,20 @@ class Liveness:
         self._pass(10.0)
         if sim.leader_or_none() is None:
             self._pass(100.0)
+        self._resume()
+
+    def _resume(self) -> None:
         book = self._book()
         if not book.gone and not book.project.leaving:
-            sim.scenario.resume()
+            self._sim.scenario.resume()
+
+    def _nothing_open(self) -> None:
+        """Nothing of a project that is down is still waited for."""
+        if not self._book().gone:
+            return
+        self._pass(5.0)
+        if self._sim.store.open_intents(PROJECT) and not self._sim.leader().flying:
+            raise Violation("leak", f"down, and open: {self._sim.store.open_intents(PROJECT)}")
 
     def _book(self) -> Book:
         return self._sim.leader().core.book(PROJECT)
@@ -145,6 +159,14 @@ class Liveness:
                 raise Violation("not-rolled-back", f"{after} and not {before}")
             self._converged()
             self._no_leak()
+
+    def _mended(self) -> None:
+        """A broken file, and soon after it a healthy one: what the broken one did is not laid at its door."""
+        sim = self._sim
+        sim.scenario.up_bad()
+        self._pass(sim.world.between(0.5, 60.0))
+        self._resume()
+        self._good()
 
     def _refused(self, transaction: Transaction) -> None:
         """What never gets ready is never released, unless the policy goes on in spite of failures."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from random import Random
 from typing import TYPE_CHECKING
 
 from fairlead.errors import DeadlineError, FairleadError, PortTakenError, RouterUnavailableError
@@ -40,6 +41,7 @@ class SimRouter:
         self.open: dict[str, dict[str, set[Request]]] = {}
         self.pooled: dict[str, set[str]] = {}
         self._said: dict[str, RouteStatus] = {}
+        self._lag = Random(f"{sim.world.seed}:lag")
         self._asked: dict[str, int] = {}
         self._effective: dict[str, int] = {}
 
@@ -71,7 +73,8 @@ class SimRouter:
             heard = RouterUnavailableError("the proxy broke off in the middle of the change")
             world.injected("the router carries out a part of a change and breaks off")
         world.at(lands_s, lambda: self._take_effect(project, asked, tuple(routes), half=half))
-        world.at(acked_s + 0.0001, lambda: reply(heard))
+        lag_s = self._lag.uniform(0.0, 0.1) if faults.answers_late else 0.0
+        world.at(acked_s + lag_s + 0.0001, lambda: reply(heard))
 
     def observe(self, project: str) -> Mapping[str, RouteStatus]:
         """What the running proxy says."""
@@ -153,6 +156,8 @@ class SimRouter:
             self.out_since_s.pop(replica_id, None)
         for replica_id in before - after:
             self.out_since_s[replica_id] = sim.world.now_s
+        if before - after and after and sim.faults.hit("dies-at-exchange"):
+            sim.chaos.crash_one(min(before - after))
         if sim.world.trace is not None:
             sim.world.say("router", "serves " + ("; ".join(map(_words, routes)) or "nothing"))
         sim.changed = True

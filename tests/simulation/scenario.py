@@ -6,6 +6,7 @@ A file is known by its number in :attr:`Scenario.files`, so that a request survi
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,8 @@ class Scenario:
         self._rollbacks = {name: self._update() for name in ("api", "web", "worker")}
         self._options = self._rollout_options()
         self._condition = self._rng.choice((RestartCondition.ANY, RestartCondition.ON_FAILURE, None))
+        if self._more.random() < 0.1:
+            self._shape = self._more.choice(("db+job", "api+db+job"))
         self._version = 0
         self._scales = {name: self._rng.choice((1, 2, 3, 4)) for name in ("api", "web", "worker")}
         self.files: list[Project] = []
@@ -72,6 +75,21 @@ class Scenario:
         self.broken = (self._rng.choice(names), self._rng.choice((*BAD, "port-taken")))
         return self._file(*self.broken)
 
+    def mostly_bad_file(self) -> int:
+        """The last file with one service broken, and with another number of another one."""
+        services = dict(self.files[-1].services)
+        names = sorted(name for name in services if name in self._scales)
+        if len(names) < 2:
+            return self.bad_file()
+        broken, other = self._more.sample(names, 2)
+        self.broken = (broken, self._more.choice(("no-start", "crash", "never-ready")))
+        mended = services[broken]
+        services[broken] = replace(mended, environment={**mended.environment, "BAD": self.broken[1]})
+        count = self._more.choice([n for n in (1, 2, 3, 4) if n != services[other].replicas])
+        services[other] = replace(services[other], deploy=replace(services[other].deploy, replicas=count))
+        self.files.append(replace(self.files[-1], services=services))
+        return len(self.files) - 1
+
     def _names(self) -> list[str]:
         return ["job" if part == "job" else part for part in self._shape.split("+")]
 
@@ -90,7 +108,8 @@ class Scenario:
         if bad and bad != "port-taken":
             environment["BAD"] = bad
         if name == "job":
-            return Service(name=name, command=("migrate",), environment={**environment, "JOB": "1"})
+            takes = "long" if "db" in self._shape else "1"
+            return Service(name=name, command=("migrate",), environment={**environment, "JOB": takes})
         if name in self._scales and rng.random() < 0.25:
             self._scales[name] = rng.choice((0, 1, 2, 3, 4, 5))
         depends_on = {}
@@ -98,7 +117,7 @@ class Scenario:
             depends_on["api"] = Dependency(condition=rng.choice((Condition.HEALTHY, Condition.STARTED)))
         if name == "api" and "db" in names:
             depends_on["db"] = Dependency(condition=Condition.HEALTHY)
-        if name == "api" and "job" in names:
+        if name in ("api", "db") and "job" in names:
             depends_on["job"] = Dependency(condition=Condition.COMPLETED)
         ports = {"api": (Port(target=8000, published=8080),), "web": (Port(target=80, published=80),)}.get(name, ())
         if name == "db":
@@ -172,7 +191,7 @@ class Scenario:
         self.order(self._up(self.good_file()))
 
     def up_bad(self) -> None:
-        self.order(self._up(self.bad_file()))
+        self.order(self._up(self.mostly_bad_file() if self._more.random() < 0.4 else self.bad_file()))
 
     def resume(self) -> None:
         self.order(("resume", lambda core, now_s: core.resume(PROJECT, now_s)))

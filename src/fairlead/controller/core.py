@@ -39,6 +39,7 @@ class Core(Operators):
         super().__init__(store, holder=holder, cores=cores, now_s=now_s)
         self._retries = Retries()
         self._routes_error: dict[str, str] = {}
+        self._looked_at_s: dict[str, float] = {}
         self._empty: set[str] = set()
         self._glances: dict[str, Glances] = {}
 
@@ -50,6 +51,10 @@ class Core(Operators):
         book = self.books.get(observation.project)
         if book is None or book.gone:
             return ()
+        taken_at_s = now_s if observation.taken_at_s is None else observation.taken_at_s
+        if taken_at_s < self._looked_at_s.get(book.name, taken_at_s):
+            return ()  # A newer look has overtaken this one, and what it shows may be over.
+        self._looked_at_s[book.name] = taken_at_s
         unchanging = self._told.has_taken_effect(observation, book.definitions.values(), now_s)
         glances = self._glances.setdefault(book.name, Glances())
         result = release.step_project(

@@ -146,11 +146,9 @@ def drained(instance: Instance, now_s: float, **changes: Any) -> Instance:
 
 
 def _note_out(instance: Instance, view: ServiceView, now_s: float) -> Instance:
-    """When the proxy let go of it. A look that began before it was to leave says nothing about that."""
-    since_s = instance.draining_since_s
+    """When the proxy let go of it."""
     if instance.out_since_s is None:
-        out = since_s is not None and view.taken_at_s > since_s and view.is_out(instance.id)
-        return replace(instance, out_since_s=now_s) if out else instance
+        return replace(instance, out_since_s=now_s) if view.is_out(instance.id) else instance
     presence = view.presence.get(instance.id)
     # Not to know for a moment is no reason to begin its deadlines again; to see it in a pool is.
     return instance if presence is None or presence.out else replace(instance, out_since_s=None)

@@ -173,9 +173,9 @@ def _batch(
     view: ServiceView,
     now_s: float,
 ) -> Rollout:
+    if rollout.admitted == 0 and not view.listening:
+        return rollout
     if rollout.admitted == 0 and target.replicas > 0:
-        if not view.listening:
-            return rollout
         return replace(rollout, admitted=min(update.parallelism, target.replicas), progress_at_s=now_s)
     settled = _settled_slots(state, rollout, target, policy, view)
     if len(settled) < min(rollout.admitted, target.replicas):

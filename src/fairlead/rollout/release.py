@@ -117,7 +117,7 @@ def _step_services(
         )
         asked = glances.again(state, sight, definitions, now_s)
         if asked is None:
-            view = _view(state, observation, sight, definitions, now_s)
+            view = _view(state, observation, sight, definitions)
             result = step(state, Observed(view=view, paused=sight.paused, releasing=releasing), definitions, now_s)
             asked = result.commands
             notes.extend(result.notes)
@@ -133,14 +133,12 @@ def _view(
     observation: Observation,
     sight: Sight,
     definitions: Mapping[str, Definition],
-    now_s: float,
 ) -> ServiceView:
     return view_of(
         templates(state, definitions, sight.routes),
         sight.routes,
         sight.replicas,
         observation,
-        now_s,
         proxied=is_proxied(state, definitions),
         unchanging=sight.unchanging,
     )
@@ -184,7 +182,7 @@ def is_converged(
     for name, state in services.items():
         sighted = routes.get(name, NO_ROUTES)
         keys = templates(state, definitions, sighted)
-        view = view_of(keys, sighted, replicas.get(name, NO_REPLICAS), observation, now_s)
+        view = view_of(keys, sighted, replicas.get(name, NO_REPLICAS), observation)
         wanted = state.target.replicas if state.target else 0
         arrived = sum(
             1

@@ -9,6 +9,7 @@ from fairlead.controller.controls import OperationKind
 from fairlead.errors import EngineUnavailableError, PortTakenError, StartFailedError, StoreConflictError, StoreFullError
 from fairlead.observed import ExitCause, Health
 from fairlead.rollout import commands
+from fairlead.rollout.state import TransactionPhase
 from fairlead.spec.model import (
     Condition,
     Dependency,
@@ -316,6 +317,20 @@ def test_a_port_of_somebody_else_refuses_the_release_and_leaves_the_old_port_ope
     assert state_of(world, 2) == "rolled-back"
     assert world.pool() == {"shop.api.1", "shop.api.2"}
     assert set(world.routes) == {"shop/api/8080"}
+
+
+def test_a_port_of_somebody_else_refuses_a_release_of_no_replicas_too() -> None:
+    """Released, it would ask for that port for ever, and no later release could have its own opened."""
+    world = ByHand()
+    world.up(api(1, replicas=0))
+    for _ in range(3):
+        world.look()
+    world.carry_out(commands.ApplyRoutes, error=PortTakenError("port 8080 belongs to nginx"))
+    world.look()
+    transaction = world.core.book(PROJECT).project.transaction
+    assert transaction is not None
+    assert "nginx" in transaction.message
+    assert transaction.phase in (TransactionPhase.ROLLING_BACK, TransactionPhase.ROLLED_BACK)
 
 
 def test_a_command_that_cannot_work_is_not_tried_for_ever() -> None:
