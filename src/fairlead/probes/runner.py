@@ -17,10 +17,9 @@ from functools import partial
 from fairlead import logs
 from fairlead.clock import Clock
 from fairlead.observed import ReplicaHealth
-from fairlead.probes import command, tcp
+from fairlead.probes import command, http, tcp
 from fairlead.probes.base import ProbeResult, ProbeTarget
 from fairlead.probes.derive import probes_for
-from fairlead.probes.http import HttpProbe
 from fairlead.probes.judge import JudgeState, Role, begin, judge, next_due, probe_of, settled
 from fairlead.spec.model import Probe, ProbeKind, Service
 
@@ -43,20 +42,14 @@ _log = logs.room("probes")
 class Checks:
     """The three kinds of probes behind one method."""
 
-    def __init__(self) -> None:
-        self._http = HttpProbe()
-
     async def probe(self, target: ProbeTarget, probe: Probe) -> ProbeResult:
         match probe.kind:
             case ProbeKind.TCP:
                 return await tcp.probe(target, probe)
             case ProbeKind.HTTP:
-                return await self._http.probe(target, probe)
+                return await http.probe(target, probe)
             case ProbeKind.COMMAND:
                 return await command.probe(target, probe)
-
-    async def close(self) -> None:
-        await self._http.close()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -124,13 +117,10 @@ class HealthMonitor:
 
         :raises ExceptionGroup: ``on_change`` raised.
         """
-        try:
-            async with asyncio.TaskGroup() as group:
-                while True:
-                    self._start_what_is_due(group)
-                    await self._wait()
-        finally:
-            await self._checks.close()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._start_what_is_due(group)
+                await self._wait()
 
     async def _wait(self) -> None:
         """Until the next probe is due, or something became due earlier."""

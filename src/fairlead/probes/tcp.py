@@ -7,10 +7,13 @@ a process that has hung for long, not one that answers nonsense: that takes an h
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import struct
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from fairlead.probes.base import ProbeResult, ProbeTarget
 from fairlead.routing import Address
@@ -51,20 +54,29 @@ def os_fault(error: OSError) -> str:
     return (os.strerror(error.errno) if error.errno else str(error) or type(error).__name__).lower()
 
 
-async def _fault(address: Address, timeout_s: float) -> str | None:
+@asynccontextmanager
+async def connected(address: Address) -> AsyncIterator[socket.socket]:
+    """A connection to ``address``, without blocking.
+
+    :raises OSError: there is none.
+    """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as connection:
         connection.setblocking(False)
-        try:
-            async with asyncio.timeout(timeout_s):
-                await asyncio.get_running_loop().sock_connect(connection, (address.host, address.port))
-        except TimeoutError:
-            return f"no connection within {timeout_s:g} s"
-        except OSError as error:
-            return os_fault(error)
+        await asyncio.get_running_loop().sock_connect(connection, (address.host, address.port))
         if connection.getsockname()[:2] == connection.getpeername()[:2]:
             # The kernel may give this end the very port it connects to while nobody listens there. The replica could
             # not bind it while the closed connection lingers, so reset it.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            return "connection refused"
-    return None
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        yield connection
+
+
+async def _fault(address: Address, timeout_s: float) -> str | None:
+    try:
+        async with asyncio.timeout(timeout_s), connected(address):
+            return None
+    except TimeoutError:
+        return f"no connection within {timeout_s:g} s"
+    except OSError as error:
+        return os_fault(error)

@@ -14,7 +14,7 @@ from fairlead.engines.base import CommandResult
 from fairlead.errors import EngineUnavailableError
 from fairlead.probes import command, tcp
 from fairlead.probes.base import ProbeTarget, RunCommand
-from fairlead.probes.http import HttpProbe
+from fairlead.probes.http import probe as http_probe
 from fairlead.routing import Address
 from fairlead.spec.model import Probe, ProbeKind
 
@@ -94,13 +94,6 @@ async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     await reader.read()
 
 
-@pytest.fixture
-async def http_probe() -> AsyncIterator[HttpProbe]:
-    made = HttpProbe()
-    yield made
-    await made.close()
-
-
 async def test_tcp_passes_where_somebody_listens() -> None:
     async with serving(silent) as address:
         result = await tcp.probe(target(address), probe(ProbeKind.TCP))
@@ -162,11 +155,11 @@ async def test_tcp_is_not_deceived_by_a_connection_to_itself(monkeypatch: pytest
         listener.bind((address.host, port))
 
 
-async def test_a_probe_goes_to_the_port_it_names(http_probe: HttpProbe) -> None:
+async def test_a_probe_goes_to_the_port_it_names() -> None:
     handler, requests = answering(http(200))
     async with serving(silent) as first, serving(handler) as second:
         to = target(first, addresses={8000: first, 9000: second})
-        assert (await http_probe.probe(to, probe(ProbeKind.HTTP, port=9000))).passed
+        assert (await http_probe(to, probe(ProbeKind.HTTP, port=9000))).passed
         assert (await tcp.probe(to, probe(ProbeKind.TCP, port=9000))).reason.startswith(f"tcp 127.0.0.1:{second.port}")
         assert (await tcp.probe(to, probe(ProbeKind.TCP))).reason.startswith(f"tcp 127.0.0.1:{first.port}")
         missing = await tcp.probe(to, probe(ProbeKind.TCP, port=7))
@@ -182,64 +175,64 @@ def test_a_replica_with_a_host_of_its_own_has_every_port() -> None:
     assert target(moved, addresses={8000: moved}).address_of(8000) == moved
 
 
-async def test_without_a_port_there_is_nothing_to_go_to(http_probe: HttpProbe) -> None:
+async def test_without_a_port_there_is_nothing_to_go_to() -> None:
     result = await tcp.probe(target(), probe(ProbeKind.TCP))
     assert (result.passed, result.reason) == (False, "tcp: the replica opens no port")
-    result = await http_probe.probe(target(), probe(ProbeKind.HTTP))
+    result = await http_probe(target(), probe(ProbeKind.HTTP))
     assert (result.passed, result.reason) == (False, "http: the replica opens no port")
 
 
 @pytest.mark.parametrize(("status", "passed"), [(200, True), (204, True), (399, True), (400, False), (503, False)])
-async def test_http_judges_the_status(http_probe: HttpProbe, status: int, passed: bool) -> None:
+async def test_http_judges_the_status(status: int, passed: bool) -> None:
     handler, _ = answering(http(status))
     async with serving(handler) as address:
-        result = await http_probe.probe(target(address), probe(ProbeKind.HTTP, path="/health"))
+        result = await http_probe(target(address), probe(ProbeKind.HTTP, path="/health"))
     seen = f"status {status}" if passed else f"status {status}, not 200-399"
     assert (result.passed, result.reason) == (passed, f"GET http://127.0.0.1:{address.port}/health: {seen}")
 
 
-async def test_http_asks_as_told_over_a_new_connection_each_time(http_probe: HttpProbe) -> None:
+async def test_http_asks_as_told_over_a_new_connection_each_time() -> None:
     handler, requests = answering(http(201))
     async with serving(handler) as address:
         asked = probe(
             ProbeKind.HTTP, path="/h?deep=1", headers={"Host": "example.org", "X-Probe": "yes"}, status=(201, 201)
         )
-        assert (await http_probe.probe(target(address), asked)).passed
-        assert (await http_probe.probe(target(address), asked)).passed
+        assert (await http_probe(target(address), asked)).passed
+        assert (await http_probe(target(address), asked)).passed
     assert len(requests) == 2
     lines = requests[0].split("\r\n")
     assert lines[0] == "GET /h?deep=1 HTTP/1.1"
     assert {"Host: example.org", "X-Probe: yes", "Connection: close"} <= set(lines)
 
 
-async def test_http_follows_redirects_within_the_replica(http_probe: HttpProbe) -> None:
+async def test_http_follows_redirects_within_the_replica() -> None:
     handler, requests = answering(http(301, "Location: /health/"), http(200))
     async with serving(handler) as address:
-        result = await http_probe.probe(target(address), probe(ProbeKind.HTTP, path="/health", status=(200, 299)))
+        result = await http_probe(target(address), probe(ProbeKind.HTTP, path="/health", status=(200, 299)))
     assert result.passed
     assert [request.split(" ")[1] for request in requests] == ["/health", "/health/"]
 
 
-async def test_http_does_not_follow_a_redirect_to_another_host(http_probe: HttpProbe) -> None:
+async def test_http_does_not_follow_a_redirect_to_another_host() -> None:
     trap, trapped = answering(http(200))
     async with serving(trap) as elsewhere:
         away = f"Location: http://127.0.0.1:{elsewhere.port}/"
         handler, _ = answering(http(302, away))
         async with serving(handler) as address:
-            strict = await http_probe.probe(target(address), probe(ProbeKind.HTTP, status=(200, 299)))
-            default = await http_probe.probe(target(address), probe(ProbeKind.HTTP))
+            strict = await http_probe(target(address), probe(ProbeKind.HTTP, status=(200, 299)))
+            default = await http_probe(target(address), probe(ProbeKind.HTTP))
     assert (strict.passed, default.passed, trapped) == (False, True, [])
 
 
-async def test_http_gives_up_a_redirect_loop(http_probe: HttpProbe) -> None:
+async def test_http_gives_up_a_redirect_loop() -> None:
     handler, requests = answering(http(302, "Location: /"))
     async with serving(handler) as address:
-        result = await http_probe.probe(target(address), probe(ProbeKind.HTTP, status=(200, 299)))
+        result = await http_probe(target(address), probe(ProbeKind.HTTP, status=(200, 299)))
     assert not result.passed
     assert len(requests) <= 10
 
 
-async def test_http_fails_in_words(http_probe: HttpProbe) -> None:
+async def test_http_fails_in_words() -> None:
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
 
@@ -248,7 +241,7 @@ async def test_http_fails_in_words(http_probe: HttpProbe) -> None:
     async with serving(silent) as mute, serving(hang_up) as rude, serving(nonsense) as mail:
         for address in (mute, rude, mail, Address(host="127.0.0.2", port=closed_port())):
             wait_s = SHORT_S if address is mute else TIMEOUT_S
-            result = await http_probe.probe(target(address), probe(ProbeKind.HTTP, timeout_s=wait_s))
+            result = await http_probe(target(address), probe(ProbeKind.HTTP, timeout_s=wait_s))
             assert not result.passed
             reasons.append(result.reason.split("/: ")[1])
     assert reasons[:2] == ["no answer within 0.2 s", "the connection was closed without an answer"]
@@ -256,7 +249,7 @@ async def test_http_fails_in_words(http_probe: HttpProbe) -> None:
     assert reasons[3] == "connection refused"
 
 
-async def test_http_needs_no_end_of_the_answer(http_probe: HttpProbe) -> None:
+async def test_http_needs_no_end_of_the_answer() -> None:
     """An event stream is an answer, too."""
 
     async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -264,7 +257,7 @@ async def test_http_needs_no_end_of_the_answer(http_probe: HttpProbe) -> None:
         await reader.read()
 
     async with serving(stream) as address:
-        assert (await http_probe.probe(target(address), probe(ProbeKind.HTTP))).passed
+        assert (await http_probe(target(address), probe(ProbeKind.HTTP))).passed
 
 
 def runs(result: CommandResult | Exception) -> tuple[RunCommand, list[tuple[Sequence[str], float]]]:
@@ -315,3 +308,32 @@ async def test_an_empty_command_has_a_reason_too(argv: tuple[str, ...]) -> None:
     found = await command.probe(target(run=run), probe(ProbeKind.COMMAND, command=argv))
     assert found.passed is bool(argv)
     assert found.reason.startswith("command")
+
+
+@pytest.mark.parametrize(
+    ("answer", "seen"),
+    [
+        ("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", "status 204"),
+        ("HTTP/1.1 101 Switching Protocols\r\n\r\n", "status 101, not 200-399"),
+        ("HTTP/1.1 2\r\n\r\n", "no valid answer: it begins with 'HTTP/1.1 2'"),
+        ("HTTP/1.1 200 OK\r\nX: 1\r\n", "no valid answer: the connection was closed inside the head"),
+        ("HTTP/1.1 200 OK\r\nX: " + 70_000 * "x", "no valid answer: a head of more than 64 KiB"),
+    ],
+    ids=["interim", "switching", "no status", "half a head", "a large head"],
+)
+async def test_http_reads_a_head_and_no_more(answer: str, seen: str) -> None:
+    handler, _ = answering(answer)
+    async with serving(handler) as address:
+        result = await http_probe(target(address), probe(ProbeKind.HTTP))
+    assert result.reason.endswith(f"/: {seen}")
+
+
+async def test_http_asks_over_ipv6_and_for_any_path() -> None:
+    handler, requests = answering(http(200))
+    async with serving(handler, "::1") as address:
+        asked = probe(ProbeKind.HTTP, path="/grün und blau?a=b c", headers={"user-agent": "mine"})
+        assert (await http_probe(target(address), asked)).passed
+    lines = requests[0].split("\r\n")
+    assert lines[0] == "GET /gr%C3%BCn%20und%20blau?a=b%20c HTTP/1.1"
+    assert f"Host: [::1]:{address.port}" in lines
+    assert [line for line in lines if line.lower().startswith("user-agent")] == ["user-agent: mine"]

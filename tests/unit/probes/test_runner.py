@@ -40,7 +40,6 @@ class Scripted(Checks):
     under_way: Counter[str] = field(default_factory=Counter)
     most_at_once: int = 0
     most_of_one: int = 0
-    closed: bool = False
 
     async def probe(self, target: ProbeTarget, probe: Probe) -> ProbeResult:
         name = target.replica_id
@@ -57,9 +56,6 @@ class Scripted(Checks):
         finally:
             self.under_way[name] -= 1
         return ProbeResult(passed=self.passing.get(name, True), reason=f"scripted {name}", duration_s=0.0)
-
-    async def close(self) -> None:
-        self.closed = True
 
 
 async def run_command(argv: Sequence[str], timeout_s: float) -> CommandResult:
@@ -114,7 +110,6 @@ async def test_a_replica_gets_ready_unready_dead_and_ready_again() -> None:
         checks.passing["a"] = True
         await here.until_health("a", Health.READY)
         assert [health for _, health in here.said] == [Health.READY, Health.UNREADY, Health.DEAD, Health.READY]
-    assert checks.closed
 
 
 async def test_only_changes_are_told() -> None:
