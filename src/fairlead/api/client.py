@@ -214,7 +214,7 @@ class _Connection(http.client.HTTPConnection):
         except PermissionError as error:
             raise ControllerError(
                 f"the controller's socket cannot be opened: {self._socket_path}: {error.strerror}",
-                hint="it belongs to another user; run the command as that user, or set FAIRLEAD_HOME",
+                hint=unix.way_in(self._socket_path, "600"),
             ) from error
         except OSError as error:
             raise NotRunningError(

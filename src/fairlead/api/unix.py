@@ -30,6 +30,17 @@ def connect(path: Path, timeout_s: float) -> socket.socket:
     return connection
 
 
+def way_in(path: Path, mode: str) -> str:
+    """The hint for somebody who may not open ``path``; ``mode``: what its owner should have."""
+    try:
+        own = path.stat().st_uid == os.geteuid()
+    except OSError:
+        own = False
+    if own:
+        return f"it is yours: chmod {mode} {path}"
+    return "it belongs to another user; run the command as that user, or set FAIRLEAD_HOME"
+
+
 def answers(path: Path) -> bool:
     """Whether a process accepts connections on the socket."""
     try:

@@ -69,7 +69,7 @@ class Session:
         except OSError as error:
             raise ControllerError(
                 f"cannot look into {self.settings.home}: {error.strerror}",
-                hint="it belongs to another user; run the command as that user, or set FAIRLEAD_HOME",
+                hint=unix.way_in(self.settings.home, "700"),
             ) from error
         return self.started() if had_one else None
 

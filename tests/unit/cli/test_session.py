@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,22 @@ def test_a_home_that_may_not_be_looked_into_is_named(
     with pytest.raises(ControllerError, match=f"cannot look into {tmp_path}: Permission denied"):
         session.found()
     assert started == []
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_a_socket_that_cannot_be_opened_says_whose_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mine: bool
+) -> None:
+    path = tmp_path / "controller.sock"
+    path.touch()
+
+    def connect(path: Path, timeout_s: float) -> socket.socket:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("fairlead.api.unix.connect", connect)
+    monkeypatch.setattr("os.geteuid", lambda: path.stat().st_uid + (0 if mine else 1))
+    with pytest.raises(ControllerError, match="cannot be opened") as caught:
+        Client(path).status()
+    assert caught.value.hint is not None
+    assert (f"chmod 600 {path}" in caught.value.hint) == mine
+    assert ("another user" in caught.value.hint) != mine
