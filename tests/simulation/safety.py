@@ -97,7 +97,7 @@ class Safety:
 
     def on_touch(self, project: str, replica_id: str, whose: str) -> None:
         """A command of ``project`` is about ``replica_id``: is it one whose start was ever journalled for it?"""
-        if replica_id not in self._own.get(project, ()):
+        if replica_id not in self._own.get(project, ()) and not self._sim.store.was_started(project, replica_id):
             raise Violation("foreign", f"{project} touches {replica_id}, which is {whose}")
 
     def on_volume_removed(self, project: str, name: str) -> None:

@@ -31,6 +31,15 @@ class SimStore(MemoryStore):
         """Whether ``intent`` is journalled and has no outcome yet."""
         return intent in self._open
 
+    def was_started(self, project: str, replica_id: str) -> bool:
+        """Whether the start of a replica was ever journalled, be it by a controller that died right then."""
+        return any(
+            intent.project == project
+            and intent.command["type"] == "start-replica"
+            and intent.command["replica_id"] == replica_id
+            for intent in self._intents.values()
+        )
+
     def commit(self, epoch: int, commit: Commit) -> tuple[int, ...]:
         if not self.armed or self._faults.healed:
             return super().commit(epoch, commit)
