@@ -398,6 +398,10 @@ def attempt(mistake: Mistake, seeds: int) -> tuple[int | None, str]:
     found = _FOUND.search(done.stdout)
     if found is None:
         return None, done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "every promise kept"
+    argv = [sys.executable, "-m", "tests.simulation", "--seeds", "1", "--start", found[1]]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    if subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, timeout=TIMEOUT_S).returncode:
+        return None, f"seed {found[1]} breaks a promise without the mistake too"
     return int(found[1]), found[2].split(":")[0]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fairlead.observed import Exit, ExitCause, Health
 from tests.simulation.replicas import Real
+from tests.simulation.router import PROJECT
 
 if TYPE_CHECKING:
     from tests.simulation.sim import Sim
@@ -80,7 +81,7 @@ class Behaviour:
         real.accepts = True
         real.has_served = True
         self._turn(real, Health.READY)
-        if self._sim.faults.hit("dies-when-ready"):
+        if real.spec.project == PROJECT and self._sim.faults.hit("dies-when-ready"):
             killed = Exit(cause=ExitCause.KILLED, code=-9)
             self._later(world.between(0.0, 1.5), real, lambda: self.fall(real, killed))
         if bad == "crash-later":

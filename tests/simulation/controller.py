@@ -20,7 +20,6 @@ from tests.simulation.world import Crash
 if TYPE_CHECKING:
     from tests.simulation.sim import Sim
 
-PROJECT = "shop"
 REST_S = 30.0
 TROUBLE_S = 1.0
 PREPARE_S = 1.0

@@ -13,8 +13,7 @@ from fairlead.observed import Exit, ExitCause
 from fairlead.rollout.state import Transaction, TransactionPhase
 from fairlead.rollout.states import InstancePhase, RolloutPhase
 from fairlead.spec.model import FailureAction
-from tests.simulation.controller import PROJECT
-from tests.simulation.router import NEIGHBOUR
+from tests.simulation.router import NEIGHBOUR, PROJECT
 from tests.simulation.world import Violation
 
 if TYPE_CHECKING:
@@ -205,10 +204,11 @@ class Liveness:
     def neighbour_serves(self) -> bool:
         """Whether every replica of the second project serves, and is in its pool."""
         sim = self._sim
-        serving = {r.id for r in sim.engine.reals.values() if r.spec.project == NEIGHBOUR and r.serves}
+        reals = [r for r in sim.engine.reals.values() if r.spec.project == NEIGHBOUR]
+        serving = {r.id for r in reals if r.serves}
         pools = [set(sim.router.ready[key]) for key in sim.router.keys(NEIGHBOUR)]
         wanted = sim.scenario.files[0].services[NEIGHBOUR].replicas
-        return len(serving) == wanted and pools == [serving]
+        return len(reals) == len(serving) == wanted and pools == [serving]
 
     def _converged(self) -> None:
         """What really runs is what the targets say, and the pools hold exactly it."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.simulation.sim import Sim
 
 Reply = Callable[[FairleadError | None], None]
+PROJECT = "shop"
 NEIGHBOUR = "blog"
 """The second project, where there is one: nobody does anything to it, and nothing may happen to it."""
 

@@ -31,8 +31,7 @@ from fairlead.spec.model import (
     UpdateConfig,
 )
 from tests.simulation.behaviour import BAD
-from tests.simulation.controller import PROJECT
-from tests.simulation.router import NEIGHBOUR, TAKEN_PORT
+from tests.simulation.router import NEIGHBOUR, PROJECT, TAKEN_PORT
 from tests.simulation.world import Crash
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from fairlead.errors import StoreError
 from tests.simulation.behaviour import Behaviour
 from tests.simulation.chaos import Chaos
 from tests.simulation.clients import Clients
-from tests.simulation.controller import PROJECT, SimController
+from tests.simulation.controller import SimController
 from tests.simulation.engine import SimEngine
 from tests.simulation.faults import Faults
 from tests.simulation.liveness import Liveness
 from tests.simulation.replicas import Real
-from tests.simulation.router import NEIGHBOUR, SimRouter
+from tests.simulation.router import NEIGHBOUR, PROJECT, SimRouter
 from tests.simulation.safety import Safety
 from tests.simulation.scenario import Scenario
 from tests.simulation.store import SimStore
