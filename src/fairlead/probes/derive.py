@@ -13,7 +13,7 @@ INTERVAL_FLOOR_S = 0.1
 SETTLE_S = 1.0
 """How long a replica that nothing can be asked of must have run before it counts as ready."""
 
-STARTUP_INTERVAL_S = {ProbeKind.TCP: 0.1, ProbeKind.HTTP: 0.2, ProbeKind.COMMAND: 0.25}
+STARTUP_INTERVAL_S = {ProbeKind.TCP: 0.1, ProbeKind.HTTP: 0.1, ProbeKind.COMMAND: 0.25}
 """How often to look until the first pass: a release waits for it, and it costs a starting replica little."""
 
 HEALTHCHECK_INTERVAL_S = 30.0

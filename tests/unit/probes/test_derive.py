@@ -91,7 +91,7 @@ def test_a_healthcheck_that_says_nothing_to_run_is_none() -> None:
 def test_probes_of_the_file_win_and_the_rest_is_derived() -> None:
     found = probes_for(service(probes=Probes(readiness=HTTP), ports=(Port(target=8000),)))
     assert found.readiness == HTTP
-    assert found.startup == replace(HTTP, interval_s=0.2)
+    assert found.startup == replace(HTTP, interval_s=0.1)
     assert found.startup_shows_readiness
     assert found.liveness is not None
     assert found.liveness.kind is ProbeKind.TCP
@@ -99,7 +99,7 @@ def test_probes_of_the_file_win_and_the_rest_is_derived() -> None:
 
     only_liveness = probes_for(service(probes=Probes(liveness=HTTP)))
     assert (only_liveness.readiness, only_liveness.liveness) == (None, HTTP)
-    assert only_liveness.startup == replace(HTTP, interval_s=0.2)
+    assert only_liveness.startup == replace(HTTP, interval_s=0.1)
 
     startup = replace(HTTP, path="/started", interval_s=0.5)
     whole = probes_for(service(probes=Probes(startup=startup, readiness=HTTP, liveness=HTTP)))

@@ -98,7 +98,7 @@ def test_readiness_is_asked_often_until_it_first_passes() -> None:
     state = started()
     assert next_due(state)[R] == 100.5
     state = judge(state, R, FAIL, 101.0)
-    assert next_due(state)[R] == pytest.approx(101.2)
+    assert next_due(state)[R] == pytest.approx(101.1)
     state = judge(judge(state, R, PASS, 101.0), R, PASS, 102.0)
     assert next_due(state)[R] == 103.0
 
