@@ -116,7 +116,8 @@ def _global(environment: Environment, mark: str) -> list[str]:
         *drop,
         "",
         "defaults",
-        "    timeout connect 2s",
+        # Replicas are on this machine: who does not answer at once is gone, address and all, and another is asked.
+        "    timeout connect 500ms",
         f"    timeout client {TIMEOUT_S:g}s",
         f"    timeout server {TIMEOUT_S:g}s",
         "    timeout http-request 60s",
