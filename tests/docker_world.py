@@ -47,11 +47,26 @@ def need_daemon() -> None:
 
 
 @functools.cache
+def docker_compose() -> str:
+    """The path of Docker Compose: the one that is installed, else Debian's, fetched once."""
+    if installed := shutil.which("docker-compose"):
+        return installed
+    target = Path(tempfile.gettempdir(), "fairlead-ci-tools", "docker-compose")
+    _prepared("docker-compose.sh", str(target))
+    return str(target)
+
+
+@functools.cache
 def need_images() -> None:
-    """Build the images that are missing, once, even where several test processes ask at a time."""
+    """Build the images that are missing."""
+    _prepared("docker-images.sh")
+
+
+def _prepared(script: str, *arguments: str) -> None:
+    """Run a script of ``scripts/ci`` by itself, even where several test processes ask for it at a time."""
     with Path(tempfile.gettempdir(), "fairlead-test-images.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        built = subprocess.run(
-            ["bash", str(SCRIPTS / "docker-images.sh")], capture_output=True, text=True, timeout=900, check=False
+        done = subprocess.run(
+            ["bash", str(SCRIPTS / script), *arguments], capture_output=True, text=True, timeout=900, check=False
         )
-    assert built.returncode == 0, f"scripts/ci/docker-images.sh: {built.stdout}{built.stderr}"
+    assert done.returncode == 0, f"scripts/ci/{script}: {done.stdout}{done.stderr}"

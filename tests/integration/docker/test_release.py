@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.docker_world import BUSYBOX, DEBIAN
+from tests.docker_world import DEBIAN
 from tests.e2e.load import EVERYTHING, IDEMPOTENT, Load, shown
 from tests.e2e.sandbox import Sandbox
 from tests.integration.docker.live import docker, docker_sandbox, web
@@ -172,45 +171,3 @@ def test_a_release_that_fails_leaves_the_old_one_serving(sandbox: Sandbox, proje
         assert "cannot be pulled" in done.stdout + done.stderr
         load.wait_until_flowing(20)
     assert load.report["failed"] == 0, shown(load.report)
-
-
-def test_compose_hands_over_its_port_and_its_data(sandbox: Sandbox, project: str, port: int, url: str) -> None:
-    """What `docker compose up` runs (containers, a network, a volume, by name and label) is taken over under load."""
-    labels = [f"--label=com.docker.compose.project={project}"]
-    docker("network", "create", *labels, "--label=com.docker.compose.network=default", f"{project}_default")
-    docker("volume", "create", *labels, "--label=com.docker.compose.volume=data", f"{project}_data")
-    old = {}
-    for service, script, options in (
-        ("web", "mkdir /www; echo compose > /www/index.html; exec httpd -f -p 8000 -h /www", ["-p", f"{port}:8000"]),
-        ("db", "echo precious > /data/x; exec sleep 1000", ["-v", f"{project}_data:/data"]),
-        ("other", "exec sleep 1000", []),
-    ):
-        old[service] = docker(
-            "run", "-d", "--init", *labels, f"--label=com.docker.compose.service={service}",
-            "--name", f"{project}-{service}-1", "--network", f"{project}_default", "--network-alias", service,
-            *options, BUSYBOX, "sh", "-c", script,
-        )  # fmt: skip
-
-    def runs(service: str) -> bool:
-        return docker("inspect", "--format", "{{.State.Running}}", old[service]) == "true"
-
-    script = "mkdir /www; echo fairlead > /www/index.html; exec httpd -f -p 8000 -h /www"
-    web = {"image": BUSYBOX, "init": True, "command": ["sh", "-c", script], "ports": [f"{port}:8000"]}
-    db = {"image": BUSYBOX, "init": True, "command": ["sleep", "1000"], "volumes": ["data:/data"]}
-    try:
-        with Load(url, "--rate=20", "--app=any", "--mix=0,1,0,0") as load:
-            up(sandbox, project, {"web": {**web, "deploy": {"replicas": 2}}, "db": db}, volumes={"data": {}})
-            load.wait_until_flowing(20)
-        (row,) = [each for each in sandbox.replicas(project, state="ready") if each["service"] == "db"]
-        assert docker("exec", row["native_id"], "cat", "/data/x") == "precious"
-        assert (runs("web"), runs("db"), runs("other")) == (False, False, True)
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            assert answer.read() == b"fairlead\n"
-        sandbox.fairlead("down", "-p", project)
-        assert docker("volume", "ls", "-q", "--filter", f"name={project}_data") == f"{project}_data"
-        docker("start", old["web"], old["db"])
-        assert docker("exec", old["db"], "cat", "/data/x") == "precious"
-    finally:
-        docker("rm", "-f", *old.values())
-        docker("volume", "rm", "-f", f"{project}_data", check=False)
-        docker("network", "rm", f"{project}_default", check=False)

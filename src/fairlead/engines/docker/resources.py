@@ -38,10 +38,15 @@ class ProjectResources:
             await self._ensure_volume(project, key, resources)
 
     async def remove_networks(self, project: str) -> None:
-        """Remove the project's networks that nobody uses any more."""
+        """Remove the project's networks that nobody uses any more.
+
+        Containers of Compose's that were stopped for ours know theirs by its id, and could not be started without it.
+        """
         found = await self._client.get("/networks", filters={"label": [f"{COMPOSE_PROJECT}={project}"]})
         for network in sorted(found, key=lambda each: str(each["Name"])):
-            await self._remove_network(str(network["Id"]))
+            filters = {"label": [f"{COMPOSE_PROJECT}={project}"], "network": [network["Id"]]}
+            if not await self._client.get("/containers/json", all=True, filters=filters):
+                await self._remove_network(str(network["Id"]))
 
     async def remove_volumes(self, project: str) -> None:
         """Remove the project's volumes, with everything in them."""
