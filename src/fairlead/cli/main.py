@@ -87,8 +87,8 @@ class Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in _HELP and not args[0].startswith("-"):
-            close = difflib.get_close_matches(args[0], _HELP, n=1)
-            meant = f"did you mean `fairlead {close[0]}`?" if close else "`fairlead --help` lists the commands"
+            close = " or ".join(f"`fairlead {name}`" for name in difflib.get_close_matches(args[0], _HELP, n=2))
+            meant = f"did you mean {close}?" if close else "`fairlead --help` lists the commands"
             raise failure.usage(f"there is no command `{args[0]}`", meant)
         return super().resolve_command(ctx, args)
 

@@ -170,6 +170,7 @@ def test_up_strict_refuses_what_would_be_ignored(invoke: Any, serve: Any, folder
         (["scale", "api=1", "api=2"], 2, "given twice"),
         (["exec", "web", "--", "ls"], 6, "no replica or running service"),
         (["upp"], 2, "did you mean `fairlead up`"),
+        (["stauts"], 2, "did you mean `fairlead stats` or `fairlead status`?"),
         (["up", "--detatch"], 2, "--detach"),
         (["ps", "-p", "../etc"], 0, "no replicas"),
         (["restart", "-p", "blog"], 6, "projects here: shop"),
@@ -260,6 +261,7 @@ def test_ps_and_its_json(invoke: Any, serve: Any) -> None:
     rows = json.loads(invoke("ps", "--json").stdout)
     assert [(entry["id"], entry["pid"]) for entry in rows] == [("shop.api.3", 1003), ("shop.api.4", 1004)]
     assert json.loads(invoke("ps", "--json", "-p", "blog").stdout) == []
+    assert invoke("ps", "-p", "blog").stderr == "no replicas of `blog`; there are replicas of: shop\n"
 
 
 def test_stats_are_shares_of_two_samples(invoke: Any, serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,3 +454,13 @@ def test_a_failing_replica_shows_its_reason(invoke: Any, serve: Any) -> None:
     serve(scenes=(Scene("x", rows=rows, state="succeeded", outcome="ok"),))
     invoke("up", "-d")
     assert "exited with [31m status 3, restarted 2 times" in invoke("ps").stdout
+
+
+def test_the_help_of_completion_has_a_line_a_shell(invoke: Any) -> None:
+    lines = [line.strip() for line in invoke("completion", "--help").stdout.splitlines()]
+    assert [line.split()[0] for line in lines if "fairlead completion" in line and line.split()[0].endswith(":")] == [
+        "Usage:",
+        "bash:",
+        "zsh:",
+        "fish:",
+    ]

@@ -29,13 +29,16 @@ def command(everything: bool, selection: Selection, as_json: bool) -> None:
     session = Session()
     name = None if everything else selection.name
     client = session.found()
-    rows = [row for row in client.replicas() if name in (None, row.project)] if client else []
+    known = client.replicas() if client else ()
+    rows = [row for row in known if name in (None, row.project)]
     if as_json:
         print_json(rows)
     elif rows:
         print_table(_HEADERS, [_row(row) for row in rows])
     else:
-        note(f"no replicas of `{name}`" if name else "no replicas")
+        others = ", ".join(sorted({row.project for row in known}))
+        here = f"; there are replicas of: {others}" if others else ""
+        note(f"no replicas of `{name}`{here}" if name else "no replicas")
 
 
 def _row(row: ReplicaRow) -> Sequence[Cell | str]:
