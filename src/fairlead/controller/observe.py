@@ -82,4 +82,5 @@ def _target(replica: ObservedReplica, service: Service, engine: Engine) -> Probe
         address=replica.addresses[first] if first is not None else None,
         addresses=replica.addresses,
         run=partial(engine.run, replica.id),
+        native_health=replica.native_health,
     )

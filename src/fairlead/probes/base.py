@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fairlead.observed import CommandResult
+from fairlead.observed import CommandResult, Health
 from fairlead.routing import Address
 
 RunCommand = Callable[[Sequence[str], float], Awaitable[CommandResult]]
@@ -19,13 +19,15 @@ RunCommand = Callable[[Sequence[str], float], Awaitable[CommandResult]]
 class ProbeTarget:
     """What a probe goes to. ``address`` is the first port's, None: the replica opens no port.
 
-    ``addresses`` maps container ports to where they listen, for probes that name one.
+    ``addresses`` maps container ports to where they listen, for probes that name one. ``native_health``: what the
+    engine says of the service's `healthcheck`, where it runs that by itself.
     """
 
     replica_id: str
     address: Address | None
     run: RunCommand
     addresses: Mapping[int, Address] = field(default_factory=dict)
+    native_health: Health | None = None
 
     def address_of(self, port: int | None) -> Address | None:
         """Where container port ``port`` listens, None if that is not known. None asks for the first port.
@@ -43,8 +45,12 @@ class ProbeTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
-    """One attempt. ``reason`` says in words what was seen, passed or not."""
+    """One attempt. ``reason`` says in words what was seen, passed or not.
+
+    ``counted``: somebody else has made as many attempts as it takes, this is what they showed.
+    """
 
     passed: bool
     reason: str
     duration_s: float
+    counted: bool = False

@@ -123,9 +123,9 @@ def _recorded(state: JudgeState, role: Role, track: Track, result: ProbeResult, 
     passes = track.passes + 1 if result.passed else 0
     failures = 0 if result.passed else track.failures + 1
     passing = track.passing
-    if passes and passes >= (probe.success_threshold if probe else 1):
+    if passes and (result.counted or passes >= (probe.success_threshold if probe else 1)):
         passing = True
-    elif failures and failures >= (probe.failure_threshold if probe else 1):
+    elif failures and (result.counted or failures >= (probe.failure_threshold if probe else 1)):
         # What never passed is still starting, it has not begun to fail; only liveness needs no first pass.
         passing = None if track.passing is None and role is not Role.LIVENESS else False
     return Track(

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from fairlead import logs
 from fairlead.clock import Clock
-from fairlead.observed import ReplicaHealth
+from fairlead.observed import Health, ReplicaHealth
 from fairlead.probes import command, http, tcp
 from fairlead.probes.base import ProbeResult, ProbeTarget
 from fairlead.probes.derive import probes_for
@@ -54,11 +54,15 @@ class Checks:
 
 @dataclass(slots=True, kw_only=True)
 class _Watched:
-    """One replica. ``waiting``: the roles that have an entry in the heap or in a lane, or that are under way."""
+    """One replica. ``waiting``: the roles that have an entry in the heap or in a lane, or that are under way.
+
+    ``healthcheck``: the command that an engine with health checks of its own runs by itself.
+    """
 
     replica_id: str
     target: ProbeTarget
     state: JudgeState
+    healthcheck: Sequence[str] = ()
     waiting: set[Role] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     forgotten: bool = False
@@ -91,11 +95,16 @@ class HealthMonitor:
         known = self._watched.get(replica_id)
         if known is not None:
             if known.state.probes == probes and _places(known.target) == _places(target):
-                known.target = target
+                before, known.target = known.target.native_health, target
+                if target.native_health is not before:
+                    self._hear_engine(known)
                 return
             self.forget(replica_id)
         watched = _Watched(
-            replica_id=replica_id, target=target, state=begin(probes, replica_id, self._clock.monotonic_s())
+            replica_id=replica_id,
+            target=target,
+            state=begin(probes, replica_id, self._clock.monotonic_s()),
+            healthcheck=service.healthcheck.test if service.healthcheck is not None else (),
         )
         self._watched[replica_id] = watched
         self._schedule(watched)
@@ -156,6 +165,8 @@ class HealthMonitor:
             probe = probe_of(watched.state, role)
             if probe is None:
                 self._take(watched, role, settled(watched.state))
+            elif found := _from_engine(watched, role, probe):
+                self._take(watched, role, found)
             else:
                 self._lanes[probe.kind].next.append((watched, role, probe))
         for lane in self._lanes.values():
@@ -195,14 +206,38 @@ class HealthMonitor:
     def _take(self, watched: _Watched, role: Role, result: ProbeResult) -> None:
         if watched.forgotten:
             return
+        watched.waiting.discard(role)
+        self._judge(watched, role, result)
+        self._schedule(watched)
+
+    def _hear_engine(self, watched: _Watched) -> None:
+        """The engine has changed its mind: that is news at once, not when the next attempt is due."""
+        for role in (Role.READINESS, Role.LIVENESS):
+            probe = probe_of(watched.state, role)
+            if probe is not None and (found := _from_engine(watched, role, probe)):
+                self._judge(watched, role, found)
+
+    def _judge(self, watched: _Watched, role: Role, result: ProbeResult) -> None:
         before = watched.state.health.health
         watched.state = judge(watched.state, role, result, self._clock.monotonic_s())
-        watched.waiting.discard(role)
-        self._schedule(watched)
         verdict = watched.state.health
         if verdict.health is not before:
             _log.info("verdict", replica=watched.replica_id, health=verdict.health, reason=verdict.reason)
             self._on_change(watched.replica_id, verdict)
+
+
+def _from_engine(watched: _Watched, role: Role, probe: Probe) -> ProbeResult | None:
+    """What the engine's own health check says, where it asks the same as ``probe``; None where we have to ask.
+
+    Not while it starts: engines look once an interval then too, and a release waits for the first pass.
+    """
+    health = watched.target.native_health
+    if role is Role.STARTUP or health not in (Health.READY, Health.UNREADY):
+        return None
+    if probe.kind is not ProbeKind.COMMAND or not watched.healthcheck or probe.command != watched.healthcheck:
+        return None
+    word = "healthy" if health is Health.READY else "unhealthy"
+    return ProbeResult(passed=health is Health.READY, reason=f"healthcheck: {word}", duration_s=0.0, counted=True)
 
 
 def _gathered(due_s: float, now_s: float) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.docker_world import DEBIAN
+from tests.docker_world import BUSYBOX, DEBIAN
 from tests.e2e.load import EVERYTHING, IDEMPOTENT, Load, shown
 from tests.e2e.sandbox import Sandbox
 from tests.integration.docker.live import docker, docker_sandbox, web
@@ -171,3 +171,19 @@ def test_a_release_that_fails_leaves_the_old_one_serving(sandbox: Sandbox, proje
         assert "cannot be pulled" in done.stdout + done.stderr
         load.wait_until_flowing(20)
     assert load.report["failed"] == 0, shown(load.report)
+
+
+def test_a_replica_that_docker_finds_unhealthy_is_replaced(sandbox: Sandbox, project: str) -> None:
+    check = {"test": "test ! -e /tmp/sick", "interval": "500ms", "retries": 2}
+    service = {"image": BUSYBOX, "init": True, "command": ["sleep", "1000"], "healthcheck": check}
+    up(sandbox, project, {"job": service})
+    (first,) = sandbox.replicas(project, state="ready")
+    health = ("inspect", "--format", "{{.State.Health.Status}}", first["native_id"])
+    sandbox.wait_for(lambda: docker(*health) == "healthy", "Docker's own verdict")
+    docker("exec", first["native_id"], "touch", "/tmp/sick")
+
+    def successor() -> bool:
+        return any(row["id"] != first["id"] for row in sandbox.replicas(project, state="ready"))
+
+    sandbox.wait_for(successor, "another replica")
+    assert "healthcheck: unhealthy" in sandbox.fairlead("events", "-p", project).stdout

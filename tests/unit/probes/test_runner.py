@@ -283,3 +283,32 @@ async def test_the_real_kinds_are_behind_the_monitor() -> None:
         "http": f"GET http://127.0.0.1:{address.port}/: status 200",
         "command": "command check: exited with status 0",
     }
+
+
+async def test_a_health_check_that_the_engine_runs_is_not_run_again() -> None:
+    checks = Scripted()
+    service = Service(name="web", healthcheck=Healthcheck(test=("check",), interval_s=0.1, retries=3))
+    async with watching(checks) as w:
+        w.monitor.watch("a", service, replace(target("a"), native_health=Health.STARTING))
+        await w.until_health("a", Health.READY)
+        w.monitor.watch("a", service, replace(target("a"), native_health=Health.READY))
+        await w.until(lambda: checks.under_way["a"] == 0)
+        asked = checks.runs["a"]
+        w.monitor.watch("other", service, target("other"))
+        await w.until(lambda: checks.runs["other"] >= 10)
+        assert checks.runs["a"] <= asked + 1, "one that was about to run, and no more"
+        w.monitor.watch("a", service, replace(target("a"), native_health=Health.UNREADY))
+        assert w.monitor.health()["a"] == ReplicaHealth(health=Health.DEAD, reason="healthcheck: unhealthy")
+        w.monitor.watch("a", service, replace(target("a"), native_health=Health.READY))
+        assert w.monitor.health()["a"].health is Health.READY
+
+
+async def test_another_command_than_the_health_check_is_run_all_the_same() -> None:
+    checks = Scripted(passing={"a": False})
+    other = Probe(kind=ProbeKind.COMMAND, command=("other",), interval_s=0.1, failure_threshold=2)
+    options = ServiceOptions(probes=Probes(startup=FAST, readiness=other, liveness=other))
+    service = Service(name="web", healthcheck=Healthcheck(test=("check",), interval_s=0.1), options=options)
+    async with watching(checks) as w:
+        w.monitor.watch("a", service, replace(target("a"), native_health=Health.READY))
+        await w.until(lambda: checks.runs["a"] >= 3)
+        assert w.monitor.health()["a"].health is Health.STARTING
