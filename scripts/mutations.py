@@ -392,7 +392,7 @@ def attempt(mistake: Mistake, seeds: int) -> tuple[int | None, str]:
         if mistake.unguarded:
             guarded = copy / "src/fairlead" / GUARD[0]
             guarded.write_text(guarded.read_text().replace(GUARD[1], GUARD[2]))
-        argv = [sys.executable, "-m", "tests.simulation", "--seeds", str(seeds), "--fail-fast"]
+        argv = [sys.executable, "-m", "tests.simulation", "--seeds", str(seeds), "--fail-fast", "--jobs", "1"]
         environment = os.environ | {"PYTHONPATH": f"{copy / 'src'}{os.pathsep}{copy}", "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(argv, cwd=copy, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
     found = _FOUND.search(done.stdout)
