@@ -98,6 +98,14 @@ def shown(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def not_begun(report: dict[str, Any], replica: str) -> list[dict[str, Any]]:
+    """The failures of idempotent requests that the death of ``replica`` is no excuse for.
+
+    Excused is an answer that this very replica had begun: it cannot be asked for a second time.
+    """
+    return [each for each in report["failures"] if (each["kind"], each["replica"]) != ("truncated", replica)]
+
+
 KILL_NOTICED_S = 0.25
 """How long after a kill a request may still be written to a connection of which the end has not been read yet."""
 STREAM_NOTICED_S = 2.0

@@ -6,13 +6,11 @@ Used by `driver`.
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import Awaitable
-from typing import Literal
 
 from fairlead import logs
 from fairlead.controller.core import Core, Order
+from fairlead.controller.crash import CrashPoint
 from fairlead.engines.base import Engine
 from fairlead.errors import DeadlineError, EngineError, FairleadError
 from fairlead.rollout import commands
@@ -30,21 +28,14 @@ class Executor:
     """Carries out orders for one controller."""
 
     def __init__(self, core: Core, crash_at: str = "") -> None:
-        """``crash_at`` kills this process around its n-th command; for tests.
-
-        ``n:before`` or ``n:after``, with ``:path`` behind it only once: the file is made on the way.
-        """
+        """``crash_at``: see :mod:`fairlead.controller.crash`."""
         self._core = core
-        self._count = 0
-        number, _, rest = crash_at.partition(":")
-        moment, _, self._crash_once = rest.partition(":")
-        self._crash_at = (int(number), moment) if number.isdigit() else None
+        self._crash = CrashPoint(crash_at)
 
     async def carry_out(self, order: Order, engine: Engine, router: Router) -> FairleadError | None:
         """Do it; the error where it could not be done."""
-        self._count += 1
-        count = self._count
-        self._crash(count, "before")
+        number = self._crash.begin()
+        self._crash.reached(number, "before")
         try:
             await self._call(order, engine, router)
         except FairleadError as error:
@@ -53,7 +44,7 @@ class Executor:
         except Exception as error:
             _log.exception("failed unexpectedly", command=order.command.key)
             return EngineError(f"{order.command.key}: {type(error).__name__}: {error}")
-        self._crash(count, "after")
+        self._crash.reached(number, "after")
         _log.info("done", command=order.command.key, cause=order.command.cause)
         return None
 
@@ -70,16 +61,6 @@ class Executor:
                 await _within(ROUTES_TIMEOUT_S, router.apply(order.project, routes), order)
             case commands.ShedStreams(replica_id=replica_id, share=share):
                 await _within(ROUTES_TIMEOUT_S, router.shed(order.project, replica_id, share), order)
-
-    def _crash(self, count: int, moment: Literal["before", "after"]) -> None:
-        if self._crash_at != (count, moment):
-            return
-        if self._crash_once:
-            try:
-                os.close(os.open(self._crash_once, os.O_CREAT | os.O_EXCL))
-            except FileExistsError:
-                return
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 async def _within(timeout_s: float, call: Awaitable[object], order: Order) -> None:

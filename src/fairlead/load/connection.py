@@ -70,7 +70,11 @@ class Connection:
         """One request, its whole answer."""
         self.send(method, target, fields, body)
         head = await self.head()
-        return Answer(head=head, body=b"".join([part async for part in self.body(head)]))
+        try:
+            return Answer(head=head, body=b"".join([part async for part in self.body(head)]))
+        except Fault as fault:
+            # Whose answer it was tells one that died with its server from one that was lost on the way.
+            raise Fault(fault.kind, fault.cause, head.fields.get("x-replica", "")) from fault
 
     def send(self, method: str, target: str, fields: Mapping[str, str], body: bytes = b"") -> None:
         self.used += 1

@@ -66,7 +66,8 @@ class Fault(Exception):
 class Failure:
     """``at_s``: seconds since the epoch, when it was seen; ``after_s``: how long after it was sent.
 
-    ``replica``: for a stream, the one it was open to. ``nonce``: what the request carried, where it was one of ours.
+    ``replica``: the one that a stream was open to, or that had begun to answer. ``nonce``: what the request carried,
+    where it was one of ours.
     """
 
     at_s: float

@@ -129,6 +129,12 @@ async def test_a_wrong_answer_is_reported(behaviour: Behaviour, expected: Failur
     assert len(server.requests) == report.sent, "each request was sent exactly once"
 
 
+async def test_a_broken_answer_tells_whose_it_was() -> None:
+    async with serve(half_a_body) as server:
+        report = await load(server, failing())
+    assert {failure.replica for failure in report.failures} == {"r1"}
+
+
 async def test_a_server_that_never_answers_is_a_timeout() -> None:
     async with serve(silence) as server:
         report = await load(server, failing(), timeout_s=0.3)
