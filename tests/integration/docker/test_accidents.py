@@ -140,3 +140,23 @@ async def test_strangers_are_never_touched(world: World) -> None:
     finally:
         for container_id in ids:
             await client.delete(f"/containers/{container_id}", force=True)
+
+
+async def test_a_replica_taken_off_its_networks_is_put_back_at_once(world: World) -> None:
+    networks = {"front": {}, "back": {"aliases": ["store"]}}
+    service = replace(SLEEPER, networks=networks, labels={"fairlead.names": "direct"})
+    project = world.project(service, networks={"front": {}, "back": {"internal": True}})
+    events = world.engine.events()
+    spec = await world.started(project, "app")
+    await event_of(events, EngineEventKind.STARTED, spec.id)
+    native = (await world.one(spec)).native_id
+    names = {f"{world.name}_front", f"{world.name}_back"}
+    for network in sorted(names):
+        body = {"Container": native, "Force": True}
+        await world.engine.client.post(f"/networks/{network}/disconnect", body)
+
+    async def is_back() -> bool:
+        now = (await world.inspect(spec))["NetworkSettings"]["Networks"]
+        return set(now) == names and "store" in now[f"{world.name}_back"]["Aliases"]
+
+    await eventually(is_back, "both networks, with their names")

@@ -149,6 +149,28 @@ def test_a_service_is_called_by_name_while_it_is_released(sandbox: Sandbox, proj
     assert still["native_id"] == caller["native_id"], "nobody touched the caller"
 
 
+def test_names_taken_off_their_network_lead_to_the_service_again(sandbox: Sandbox, project: str) -> None:
+    """Nothing is released meanwhile: nobody tells the router anything."""
+    script = "mkdir /www; echo here > /www/index.html; exec httpd -f -p 8000 -h /www"
+    api = {"image": BUSYBOX, "init": True, "command": ["sh", "-c", script], "expose": ["8000"]}
+    up(sandbox, project, {"api": api, "caller": {"image": DEBIAN, "init": True, "command": ["sleep", "1000"]}})
+    (caller,) = [row["native_id"] for row in sandbox.replicas(project) if row["service"] == "caller"]
+    (names,) = docker(
+        "ps", "-q", "--filter", "label=fairlead.role=names", "--filter", f"network={project}_default"
+    ).split()
+    before = docker("inspect", "--format", "{{.State.StartedAt}}", names)
+
+    def answers() -> bool:
+        ask = "import urllib.request as u; print(u.urlopen('http://api:8000/', timeout=5).read().decode())"
+        return docker("exec", caller, "python3", "-c", ask, check=False) == "here"
+
+    sandbox.wait_for(answers, "the first answer")
+    docker("network", "disconnect", "-f", f"{project}_default", names)
+    docker("network", "disconnect", "-f", f"{project}_default", caller)
+    sandbox.wait_for(answers, "an answer over the network that was taken away")
+    assert docker("inspect", "--format", "{{.State.StartedAt}}", names) == before, "it was put back, not made anew"
+
+
 def test_a_release_that_fails_leaves_the_old_one_serving(sandbox: Sandbox, project: str, port: int, url: str) -> None:
     up(sandbox, project, {"api": published(port)})
     broken = published(port, "v2", command=["no-such-command"])

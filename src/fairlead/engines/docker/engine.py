@@ -23,6 +23,7 @@ from fairlead.engines.docker.output import log_lines, run_in
 from fairlead.engines.docker.processes import processes_in
 from fairlead.engines.docker.project import Preparation
 from fairlead.engines.docker.recall import Recall
+from fairlead.engines.docker.rejoin import Rejoin
 from fairlead.engines.docker.resources import ProjectResources
 from fairlead.engines.docker.start import Starter
 from fairlead.engines.docker.stop import Stopper
@@ -54,7 +55,8 @@ class DockerEngine(Engine):
         self._usage = Usage(self.client, scope)
         self._preparation = Preparation(self.client, self._resources, environ)
         self._recall = Recall(self.client, scope)
-        self._watch = Watch(self.client, scope, self._observer)
+        rejoin = Rejoin(self.client, scope, self._recall, self._resources)
+        self._watch = Watch(self.client, scope, self._observer, rejoin)
         self._closed = False
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 

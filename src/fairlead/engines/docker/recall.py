@@ -20,6 +20,7 @@ import msgspec
 
 from fairlead import logs
 from fairlead.docker_api.client import ApiError, Client
+from fairlead.docker_api.scope import SCOPE
 from fairlead.engines.docker.containers import all_of
 from fairlead.engines.docker.files import path_of
 from fairlead.engines.docker.labels import DEFINITION, identity_of
@@ -80,18 +81,22 @@ class Recall:
 
     async def _spec(self, container_id: str) -> ReplicaSpec | None:
         try:
-            detail = await self._client.get(f"/containers/{container_id}/json")
-            identity = identity_of(detail["Config"]["Labels"])
-            text = detail["Config"]["Labels"].get(DEFINITION)
-            if identity is None or not text:
-                return None
-            revision = await self._completed(_read(text), identity.project, detail)
+            return await self.from_container(await self._client.get(f"/containers/{container_id}/json"))
         except ApiError as error:
             if error.status == 404:
                 return None
             raise
+
+    async def from_container(self, detail: Mapping[str, Any]) -> ReplicaSpec | None:
+        """What the container of ``detail`` was started from; None where it is no replica, or does not carry it."""
+        labels = detail["Config"]["Labels"] or {}
+        identity, text = identity_of(labels), labels.get(DEFINITION)
+        if identity is None or not text or labels.get(SCOPE) != self._scope:
+            return None
+        try:
+            revision = await self._completed(_read(text), identity.project, detail)
         except (ValueError, KeyError, zlib.error, msgspec.DecodeError) as error:
-            _log.warning("cannot be recalled", container=container_id[:12], error=str(error))
+            _log.warning("cannot be recalled", replica=identity.id, error=str(error))
             return None
         return ReplicaSpec(
             id=identity.id,

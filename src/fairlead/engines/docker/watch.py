@@ -18,6 +18,7 @@ from fairlead.engines.base import EngineEvent, EngineEventKind
 from fairlead.engines.broadcast import Broadcast, EventStream
 from fairlead.engines.docker.labels import REPLICA
 from fairlead.engines.docker.observe import Observer, exit_from
+from fairlead.engines.docker.rejoin import Rejoin
 from fairlead.errors import EngineError
 
 ACTIONS = ("start", "die", "oom", "health_status", "destroy", "pause", "unpause", "rename", "disconnect", "connect")
@@ -28,12 +29,16 @@ MOST_REMEMBERED = 256
 
 
 class Watch:
-    """One stream for all consumers. ``observer`` is told of every container to which something happened."""
+    """One stream for all consumers. ``observer`` is told of every container to which something happened.
 
-    def __init__(self, client: Client, scope: str, observer: Observer) -> None:
+    ``rejoin`` is told of those that were taken off a network.
+    """
+
+    def __init__(self, client: Client, scope: str, observer: Observer, rejoin: Rejoin) -> None:
         self._client = client
         self._scope = scope
         self._observer = observer
+        self._rejoin = rejoin
         self._broadcast = Broadcast()
         self._connected = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
@@ -57,6 +62,7 @@ class Watch:
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
+        await self._rejoin.close()
         self._broadcast.close()
 
     async def _pump_events(self) -> None:
@@ -68,6 +74,7 @@ class Watch:
                     self._observer.changed_everywhere()
                     self._connected.set()
                     self._broadcast.publish(_changed("listening to the Docker daemon"))
+                    await self._rejoin.everywhere()
                     async for line in _lines(response.content.iter_any()):
                         if event := self._event(json.loads(line)):
                             self._broadcast.publish(event)
@@ -89,6 +96,8 @@ class Watch:
         if kind == "network":
             container_id = attributes.get("container")
             if container_id:
+                if action == "disconnect":
+                    self._rejoin.soon(container_id)
                 self._observer.changed(container_id)
                 return None
             return _changed(f"network {attributes.get('name')}: {action}") if action == "destroy" else None

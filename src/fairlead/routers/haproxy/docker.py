@@ -13,11 +13,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from fairlead.docker_api.client import Client
+from fairlead import logs
+from fairlead.docker_api.client import ApiError, Client
 from fairlead.docker_api.endpoint import endpoint_of
 from fairlead.docker_api.handover import Handover
 from fairlead.docker_api.scope import scope_of
-from fairlead.errors import PortTakenError
+from fairlead.errors import FairleadError, PortTakenError, RouterError
 from fairlead.routers.base import Router, RouterCapabilities, TrafficSample
 from fairlead.routers.haproxy.container import ContainerLauncher, in_our_words
 from fairlead.routers.haproxy.files import files_under
@@ -30,6 +31,9 @@ from fairlead.routing import EndpointState, Route, RouteStatus
 
 HOME_FOLDER = "docker"
 NAMES_FOLDER = "names"
+NETWORKS_RETRY_S = 1.0
+
+_log = logs.room("routers.haproxy.docker")
 
 Place = tuple[str, str]
 """Project and service."""
@@ -130,6 +134,7 @@ class DockerRouter(Router):
         watched: dict[Place, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as group:
             group.create_task(self._edge.supervise())
+            group.create_task(self._follow_networks())
             while True:
                 self._changed.clear()
                 for place in self._inside.keys() - watched.keys():
@@ -137,6 +142,27 @@ class DockerRouter(Router):
                 for place in watched.keys() - self._inside.keys():
                     watched.pop(place).cancel()
                 await self._changed.wait()
+
+    async def _follow_networks(self) -> None:
+        """Whatever happens to a network may concern one of ours: names lead nowhere where they are not on it."""
+        filters = {"type": ["network"], "event": ["connect", "disconnect", "create", "destroy"]}
+        while True:
+            try:
+                async with self._client.stream("GET", "/events", filters=filters) as response:
+                    await self._rejoin()
+                    # What happens meanwhile comes as one piece.
+                    async for _ in response.content.iter_any():
+                        await self._rejoin()
+            except (ApiError, FairleadError) as error:
+                _log.info("no events of networks", error=str(error))
+            await asyncio.sleep(NETWORKS_RETRY_S)
+
+    async def _rejoin(self) -> None:
+        for place, router in sorted(self._inside.items()):
+            try:
+                await router.rejoin()
+            except RouterError as error:
+                _log.info("cannot be on every network yet", service=".".join(place), error=error.message)
 
     async def close(self) -> None:
         for router in (self._edge, *self._inside.values()):

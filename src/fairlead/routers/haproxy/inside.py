@@ -109,7 +109,14 @@ class InsideRouter(HAProxyRouter):
             self._inside.networks = networks_of(routes)
         await super().apply(project, routes)
         if routes:
-            await self._inside.join()
+            async with self._exclusive():
+                await self._inside.join()
+
+    async def rejoin(self) -> None:
+        """Be on the networks that somebody took from under the container, as far as they are there."""
+        async with self._exclusive():
+            if not self.is_idle:
+                await self._inside.join()
 
     async def _without_taken(self, wanted: Sequence[Frontend]) -> tuple[list[Frontend], list[str]]:
         return list(wanted), []
