@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,13 @@ def capabilities_of(engine: str) -> EngineCapabilities:
 
         return keys.capabilities(cgroups.detect().missing, root=os.geteuid() == 0)
     if engine == "docker":
-        try:
-            from fairlead.engines.docker.capabilities import capabilities
-        except ImportError as error:
+        if find_spec("aiodocker") is None:
             raise RefusedError(
-                f"the docker engine needs a package that is not installed: {error.name}",
+                "the docker engine needs a package that is not installed: aiodocker",
                 hint="pip install 'fairlead[docker]'",
-            ) from error
+            )
+        from fairlead.engines.docker.capabilities import capabilities
+
         return capabilities()
     raise RefusedError(f"there is no engine {engine!r}", hint="engines: process, docker")
 

@@ -80,7 +80,7 @@ class Adapters:
 
 def _docker_engine(settings: Settings) -> Engine:
     try:
-        docker: Any = import_module("fairlead.engines.docker")
+        docker: Any = import_module("fairlead.engines.docker.engine")
     except ImportError as error:
         raise RefusedError(
             f"the docker engine needs a package that is not installed: {error.name}",
