@@ -289,12 +289,12 @@ class Safety:
         bar.low = min(bar.low, wanted)
         bar.high = max(bar.high, wanted, rollout.origin.replicas if rollout and rollout.origin else 0)
         before = self._states.get(name)
-        if before is not state and self._has_noticed_a_loss(name, state):
+        if before is state:
+            return  # What follows has been seen to for this very state.
+        if self._has_noticed_a_loss(name, state):
             bar.touched = True
         if active or bar.slack or bar.surge:
             self._allow(bar, state, controller, wanted)
-        if before is state:
-            return
         # Taking back what still runs makes nothing new; whoever starts one more has to stay below the bound.
         known = {instance.id for instance in before.instances} if before is not None else set()
         starts = any(
@@ -363,13 +363,14 @@ class Safety:
             if bar.touched:
                 bar.floor = min(bar.floor, serving)
                 bar.touched = False
-            bar.floor = min(bar.floor, bar.required)
+            required = bar.required
+            bar.floor = min(bar.floor, required)
             if serving < bar.floor:
                 raise Violation(
                     "availability",
-                    f"{name}: {serving} ready and routed, {bar.floor} were and {bar.required} have to be",
+                    f"{name}: {serving} ready and routed, {bar.floor} were and {required} have to be",
                 )
-            bar.floor = max(bar.floor, min(serving, bar.required))
+            bar.floor = max(bar.floor, min(serving, required))
 
     def _serving(self) -> dict[str, int]:
         """How many replicas of each service are ready and routed."""

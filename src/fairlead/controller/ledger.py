@@ -139,6 +139,8 @@ class Ledger:
         :raises StoreError: nothing was written and nothing has changed.
         """
         before = self.books.get(after.name)
+        if before is after and not (orders or notes or events or self._unsettled):
+            return ()
         put, delete = ({}, []) if before is after else changes(before, after)
         told = [from_note(after, note, now_s) for note in notes] + (events or [])
         intents = [
