@@ -1,6 +1,6 @@
 """The connection to one Docker daemon: requests with deadlines, and its errors in our words.
 
-Everything that speaks to a daemon goes through it. aiodocker makes the connection (socket, TLS, SSH) and speaks the
+Everything that speaks to a daemon goes through it. aiodocker speaks the
 raw streams of `exec`; requests and their errors are here, so that each has a deadline and a meaning.
 """
 
@@ -20,6 +20,7 @@ from aiodocker.execs import Exec
 from aiodocker.stream import Stream
 
 from fairlead.docker_api.endpoint import Endpoint
+from fairlead.docker_api.ssh import SshTunnel
 from fairlead.errors import EngineError, EngineUnavailableError
 
 NEWEST_API = (1, 47)
@@ -64,6 +65,7 @@ class Client:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._docker: aiodocker.Docker | None = None
+        self._tunnel: SshTunnel | None = None
         self._version: tuple[int, int] | None = None
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._streams: set[aiohttp.ClientResponse] = set()
@@ -135,6 +137,9 @@ class Client:
             docker, self._docker = self._docker, None
             await docker.close()
             await docker.connector.close()
+        if self._tunnel is not None:
+            tunnel, self._tunnel = self._tunnel, None
+            await tunnel.close()
 
     async def _versioned(self, path: str) -> str:
         major, minor = await self.api_version()
@@ -142,7 +147,9 @@ class Client:
 
     def _connected(self) -> aiodocker.Docker:
         if self._docker is None:
-            self._docker = _connect(self.endpoint)
+            if self.endpoint.scheme == "ssh":
+                self._tunnel = SshTunnel(self.endpoint.url)
+            self._docker = _connect(self.endpoint, self._tunnel)
         return self._docker
 
     async def _send(
@@ -195,8 +202,9 @@ class Client:
                     raise ApiError(response.status, _message(await response.read()))
                 yield response
         except (aiohttp.ClientError, OSError) as error:
+            why = (self._tunnel.said if self._tunnel is not None else "") or error
             raise EngineUnavailableError(
-                f"the Docker daemon at {self.endpoint.url} does not answer: {error}",
+                f"the Docker daemon at {self.endpoint.url} does not answer: {why}",
                 hint=f"it was named by {self.endpoint.source}; is it running? `fairlead doctor` says more",
             ) from error
 
@@ -204,18 +212,12 @@ class Client:
         return EngineUnavailableError(f"the Docker daemon at {self.endpoint.url} gave no answer in {timeout_s:g} s")
 
 
-def _connect(endpoint: Endpoint) -> aiodocker.Docker:
+def _connect(endpoint: Endpoint, tunnel: SshTunnel | None) -> aiodocker.Docker:
     """aiodocker on a connector without its limit of 100 connections, which long-lived log streams would use up."""
     connector: aiohttp.BaseConnector
-    if endpoint.socket is not None:
-        return aiodocker.Docker(url="http://docker", connector=aiohttp.UnixConnector(endpoint.socket, limit=0))
-    if endpoint.scheme == "ssh":
-        try:
-            return aiodocker.Docker(url=endpoint.url)
-        except aiodocker.DockerError as error:
-            raise EngineError(
-                f"{endpoint.url} cannot be used: {error.message}", hint="pip install 'aiodocker[ssh]'"
-            ) from error
+    path = tunnel.path if tunnel is not None else endpoint.socket
+    if path is not None:
+        return aiodocker.Docker(url="http://docker", connector=aiohttp.UnixConnector(path, limit=0))
     connector = aiohttp.TCPConnector(limit=0, ssl=endpoint.tls.context() if endpoint.tls else True)
     scheme = "https" if endpoint.tls else "http"
     return aiodocker.Docker(url=f"{scheme}://{endpoint.url.partition('://')[2]}", connector=connector)

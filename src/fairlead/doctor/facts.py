@@ -6,7 +6,6 @@ Called by the command line. Nothing is changed; what cannot be found out is None
 from __future__ import annotations
 
 import asyncio
-import platform
 import shutil
 import socket
 import time
@@ -20,6 +19,7 @@ import psutil
 
 from fairlead.docker_api.client import ApiError, Client
 from fairlead.docker_api.endpoint import Endpoint, endpoint_of
+from fairlead.docker_api.machine import is_this_machine
 from fairlead.errors import EngineError, FairleadError
 
 REGISTRY_HOST = "registry-1.docker.io"
@@ -103,7 +103,7 @@ async def _asked(client: Client, endpoint: Endpoint) -> DaemonFacts:
     version: dict[str, Any] = await client.get("/version")
     info: dict[str, Any] = await client.get("/info")
     headers = await client.ping()
-    same = endpoint.socket is not None and version.get("KernelVersion") == platform.release()
+    same = is_this_machine(endpoint, info)
     root = str(info.get("DockerRootDir") or "/")
     return DaemonFacts(
         source=endpoint.source,

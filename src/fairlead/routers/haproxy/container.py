@@ -20,6 +20,7 @@ import psutil
 
 from fairlead.docker_api import images
 from fairlead.docker_api.client import ApiError, Client
+from fairlead.docker_api.machine import is_this_machine
 from fairlead.docker_api.scope import ROLE, SCOPE
 from fairlead.errors import EngineError, EngineUnavailableError, RouterError, RouterUnavailableError
 from fairlead.routers.haproxy import rootfs
@@ -29,7 +30,6 @@ from fairlead.routers.haproxy.launch import CHECK_DEADLINE_S, find_binary
 DEFAULT_IMAGE = "haproxy:3.0"
 CHECK_OF = "fairlead.check-of"
 _NOBODY = 65534
-_ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _LAST_LINES = 20
 
 
@@ -175,11 +175,9 @@ class ContainerLauncher:
 
     async def _same_machine(self) -> bool:
         """Whether the daemon runs on this kernel, so that this machine's HAProxy runs there too."""
-        if self._client.endpoint.socket is None or platform.system() != "Linux":
+        if platform.system() != "Linux":
             return False
-        info = await self._client.get("/version")
-        same = info.get("Arch") == _ARCHITECTURES.get(platform.machine())
-        return bool(same and info.get("KernelVersion") == platform.release())
+        return is_this_machine(self._client.endpoint, await self._client.get("/info"))
 
     async def _own_image(self) -> tuple[str, list[str]]:
         binary = await asyncio.to_thread(os.path.realpath, find_binary(self._binary))
