@@ -105,7 +105,7 @@ MISTAKES = (
         "controller/ledger.py",
         "ids = self._store.commit(self.epoch, commit)",
         "self._store.commit(self.epoch, replace(commit, intents=()))\n"
-        "            ids = tuple(range(10**9, 10**9 + len(intents)))",
+        "            ids = tuple(range(10**9, 10**9 + len(commit.intents)))",
     ),
     Mistake(
         "forget the lease",
@@ -116,8 +116,8 @@ MISTAKES = (
     Mistake(
         "change the memory although the commit failed",
         "controller/ledger.py",
-        "        before = self.books.get(after.name)\n        put, delete",
-        "        before = self.books.get(after.name)\n        self.books[after.name] = after\n        put, delete",
+        "            return ()\n        put, delete",
+        "            return ()\n        self.books[after.name] = after\n        put, delete",
     ),
     Mistake(
         "leave a predecessor's intents open",
@@ -134,8 +134,8 @@ MISTAKES = (
     Mistake(
         "remember failed commands for ever",
         "controller/core.py",
-        "self._retries.keep_only(book.name, {c.key",
-        "bool(book.name and {c.key",
+        "self._retries.keep_only(book.name, keys",
+        "bool(book.name and keys",
     ),
     Mistake(
         "read stored times as if the clock had never jumped",
