@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fairlead.errors import DeadlineError, EngineError, EngineUnavailableError, FairleadError, StartFailedError
 from fairlead.observed import Exit, ExitCause, Health, ObservedReplica, ReplicaSpec
 from tests.simulation.replicas import Real
+from tests.simulation.router import PROJECT
 
 if TYPE_CHECKING:
     from tests.simulation.sim import Sim
@@ -146,6 +147,8 @@ class SimEngine:
         sim.world.say("engine", f"signals {replica_id}")
         sim.changed = True
         takes_s = sim.world.between(0.01, 0.5)
+        if real.spec.project == PROJECT and sim.faults.hit("abort-at-exchange"):
+            sim.world.at(takes_s + sim.world.between(-0.01, 0.15), sim.scenario.abort)
         if real.ignores_term or real.hung:
             takes_s = grace_s
         how = Exit(cause=ExitCause.EXITED, code=-9 if takes_s == grace_s else 0)

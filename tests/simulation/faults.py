@@ -43,6 +43,7 @@ NEWER_CALLS = {
     "look-overtaken": (0.02, 0.30),
     "dies-when-ready": (0.02, 0.20),
     "dies-at-exchange": (0.02, 0.30),
+    "abort-at-exchange": (0.05, 0.40),
 }
 """More of them, drawn apart, so that the histories of seeds that have none of them stay as they were."""
 

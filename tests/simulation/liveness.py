@@ -85,7 +85,7 @@ class Liveness:
 
     def _nothing_open(self) -> None:
         """Nothing of a project that is down is still waited for."""
-        if not self._book().gone:
+        if not self._book().gone or self._sim.leader().core.epoch != self._sim.store.newest_epoch:
             return
         self._pass(5.0)
         if self._sim.store.open_intents(PROJECT) and not self._sim.leader().flying:
@@ -169,7 +169,18 @@ class Liveness:
         sim.scenario.up_bad()
         self._pass(sim.world.between(0.5, 60.0))
         self._resume()
+        sim.world.at(sim.world.between(0.6, 4.0), self._end_an_old_one)
         self._good()
+
+    def _end_an_old_one(self) -> None:
+        """A replica of the revision that is about to go ends by itself: not the new one's failure."""
+        sim = self._sim
+        keys = {name: state.target.key for name, state in self._book().services.items() if state.target is not None}
+        for _, real in sorted(sim.engine.reals.items()):
+            old = real.spec.project == PROJECT and real.service in keys and real.key != keys[real.service]
+            if old and real.serves and real.addresses:
+                sim.behaviour.fall(real, Exit(cause=ExitCause.EXITED, code=0))
+                return
 
     def _refused(self, transaction: Transaction) -> None:
         """What never gets ready is never released, unless the policy goes on in spite of failures."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fairlead.controller.controls import OperationKind, OperationState, UpRequest
 from fairlead.controller.core import Core
@@ -18,9 +18,13 @@ from fairlead.spec.model import (
     Dependency,
     Deploy,
     FailureAction,
+    Healthcheck,
     Mount,
     Order,
     Port,
+    Probe,
+    ProbeKind,
+    Probes,
     Project,
     RestartCondition,
     RestartPolicy,
@@ -54,6 +58,8 @@ class Scenario:
         self._condition = self._rng.choice((RestartCondition.ANY, RestartCondition.ON_FAILURE, None))
         if self._more.random() < 0.1:
             self._shape = self._more.choice(("db+job", "api+db+job"))
+        self._is_odd = self._more.random() < 0.15
+        self._asks: dict[int, dict[str, Any]] = {}
         self._version = 0
         self._scales = {name: self._rng.choice((1, 2, 3, 4)) for name in ("api", "web", "worker")}
         self.files: list[Project] = []
@@ -133,10 +139,30 @@ class Scenario:
             restart_policy=RestartPolicy(condition=self._condition) if self._condition else None,
         )
         options = ServiceOptions(rollout=self._options)
-        return Service(
+        service = Service(
             name=name, command=("serve",), environment=environment, ports=ports, volumes=mounts, deploy=deploy,
             depends_on=depends_on, options=options,
         )  # fmt: skip
+        return self._odd(service) if self._is_odd else service
+
+    def _odd(self, service: Service) -> Service:
+        """``service`` as files have it that use more of what there is."""
+        rng = self._more
+        more = {
+            "web": (Port(target=8443, published=8443, app_protocol="https"), Port(target=53, protocol="udp")),
+            "worker": (Port(target=9000, inside={"back": ("worker",)}),),
+        }.get(service.name, ())
+        test = Healthcheck(test=("CMD", "true"), interval_s=2.0, timeout_s=3.0, retries=4)
+        check = rng.choice((Healthcheck(), test, Healthcheck(disable=True)))
+        startup = Probe(kind=ProbeKind.HTTP, interval_s=2.0, failure_threshold=20) if rng.random() < 0.3 else None
+        probes = Probes(startup=startup, start_timeout_s=rng.choice((None, None, 40.0)))
+        return replace(
+            service,
+            ports=(*service.ports, *more),
+            restart=rng.choice((None, "always", "unless-stopped", "on-failure:9")),
+            healthcheck=check,
+            options=replace(service.options, probes=probes),
+        )
 
     def _update(self) -> UpdateConfig | None:
         rng = self._rng
@@ -167,7 +193,7 @@ class Scenario:
     def begin(self, core: Core, project: str, operation_id: str, file: int, now_s: float) -> None:
         """The second half of `up`: everything is prepared."""
         try:
-            core.up(UpRequest(project=self.files[file]), operation_id, "memory", now_s)
+            core.up(UpRequest(project=self.files[file], **self._asks.get(file, {})), operation_id, "memory", now_s)
         except (NotFoundError, RefusedError) as error:
             core.close_operation(project, operation_id, OperationState.FAILED, error.message, now_s)
 
@@ -194,6 +220,10 @@ class Scenario:
 
     def resume(self) -> None:
         self.order(("resume", lambda core, now_s: core.resume(PROJECT, now_s)))
+
+    def abort(self) -> None:
+        """Somebody changes their mind just as a replica has been stopped."""
+        self.order(("rollback", lambda core, now_s: core.rollback(PROJECT, None, now_s)))
 
     def down(self) -> None:
         self.order(self._down())
@@ -232,7 +262,7 @@ class Scenario:
         kind = rng.choice((*kinds, "pause", "resume", "down", "again"))
         match kind:
             case "up":
-                return self._up(self.good_file())
+                return self._up(self._asked(self.good_file()))
             case "bad":
                 return self._up(self.bad_file())
             case "again":
@@ -244,7 +274,8 @@ class Scenario:
                 number = rng.choice((None, None, 1, 2))
                 return "rollback", lambda core, now_s: core.rollback(PROJECT, number, now_s)
             case "restart":
-                return "restart", lambda core, now_s: core.restart(PROJECT, (), now_s)
+                some = (self._more.choice(self._names()),) if self._more.random() < 0.3 else ()
+                return f"restart {' '.join(some)}", lambda core, now_s: core.restart(PROJECT, some, now_s)
             case "scale":
                 name, count = rng.choice(self._names()), rng.choice((0, 0, 1, 2, 3, 5))
                 if name in ("db", "job"):
@@ -255,6 +286,15 @@ class Scenario:
             case "resume":
                 return "resume", lambda core, now_s: core.resume(PROJECT, now_s)
         return self._down()
+
+    def _asked(self, file: int) -> int:
+        """``file``, asked for with options at times."""
+        names = sorted(name for name in self.files[file].services if name in self._scales)
+        if self._more.random() < 0.1:
+            self._asks[file] = {"force_recreate": True}
+        elif names and self._more.random() < 0.1:
+            self._asks[file] = {"scale": {self._more.choice(names): self._more.choice((0, 1, 3))}}
+        return file
 
     def _up(self, file: int) -> tuple[str, Act]:
         name = self.files[file].name

@@ -206,8 +206,9 @@ def _room(state: ServiceState, target: Target, definitions: Mapping[str, Definit
         return max(target.replicas, state.rollout.origin_replicas) - occupied
     rollout = state.rollout
     if rollout is not None and under_way:
-        old = rollout.origin.replicas if rollout.origin is not None else rollout.origin_replicas
-        most = max(target.replicas, old)
+        # A release that this one superseded may have had more replicas than what it would go back to.
+        origin = rollout.origin.replicas if rollout.origin is not None else 0
+        most = max(target.replicas, origin, rollout.origin_replicas)
         batch = min(rules_of(rollout, policy).parallelism, most)
         return most + batch - sum(instance.phase in LIVE for instance in state.instances)
     return target.replicas

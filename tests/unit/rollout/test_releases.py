@@ -140,6 +140,20 @@ def test_a_release_supersedes_one_half_way_and_goes_back_to_what_was_whole() -> 
     assert state_of(world, 3) == "rolled-back"
 
 
+def test_a_release_mends_one_that_had_more_replicas_and_turned_sick_half_way() -> None:
+    """The sick ones take no room from those that are to follow them, or nothing ever would."""
+    world = serving(api(1, 2))
+    world.up(api(2, 5, update=UpdateConfig(monitor_s=60.0)))
+    world.run(40)
+    broken = world.service().target
+    assert broken is not None
+    world.health |= dict.fromkeys(world.replicas, Health.UNREADY)
+    world.up(api(3, 3))
+    world.run(120, bad=frozenset({broken.revision_id}))
+    assert state_of(world, 3) == "succeeded"
+    assert len(world.pool()) == 3
+
+
 def test_a_release_that_failed_stays_failed_when_another_one_follows() -> None:
     world = serving(api(1))
     both = frozenset({revision(world)}) | bad_revision(world, api(2))
