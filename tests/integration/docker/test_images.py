@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fairlead.docker_api.build import build_image
 from fairlead.docker_api.client import ApiError
 from fairlead.errors import StartFailedError
 from fairlead.spec.model import Build, FileReference, Service
@@ -68,6 +69,35 @@ async def test_a_build_honours_arguments_target_and_ignore(world: World) -> None
         await world.engine.remove(spec.id)
     finally:
         await forget_images(world)
+
+
+@pytest.mark.parametrize("buildkit", ["0", "1"])
+async def test_both_builders_take_every_key_and_show_their_steps(world: World, buildkit: str) -> None:
+    lines: list[str] = []
+    client, tag = world.engine.client, f"{world.name}-app:{buildkit}"
+    build = Build(
+        context=str(context(world.folder)),
+        args={"WORD": "hello"},
+        target="last",
+        labels={"org.example": "yes"},
+        cache_from=(BUSYBOX,),
+        platforms=("linux/amd64",),
+        no_cache=True,
+    )
+    environ = {"DOCKER_BUILDKIT": buildkit}
+    try:
+        found = await build_image(client, "app", build, tag=tag, platform=None, environ=environ, report=lines.append)
+        image = await client.get(f"/images/{tag}/json")
+        assert image["Id"] == found
+        assert image["Config"]["Labels"]["org.example"] == "yes"
+        assert (image["Os"], image["Architecture"]) == ("linux", "amd64")
+        assert any("RUN echo" in line for line in lines), lines
+        project = await world.engine.prepare(world.project(Service(name="app", image=tag, init=True)), print)
+        assert await world.sh(await world.started(project, "app"), "cat /app/word") == "hello"
+    finally:
+        await world.close()
+        await forget_images(world)
+        await client.close()
 
 
 async def test_the_same_source_is_the_same_revision_and_other_source_another(world: World) -> None:
