@@ -33,8 +33,10 @@ async def observe(book: Book, engine: Engine, router: Router, monitor: HealthMon
     replicas = await engine.observe(book.name)
     _probe(book, replicas, engine, monitor)
     health = monitor.health()
+    listed = {replica.id for replica in replicas}
     # A replica that this list leaves out may still answer its probes.
-    known = {i.id for state in book.services.values() for i in state.instances} | {r.id for r in replicas}
+    left_out = {i.id for state in book.services.values() for i in state.instances} - listed
+    known = listed | {replica_id for replica_id in left_out if monitor.asks(replica_id)}
     routes = await _routes(book, router)
     return Observation(
         project=book.name,

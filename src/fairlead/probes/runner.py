@@ -117,6 +117,17 @@ class HealthMonitor:
             for task in watched.tasks:
                 task.cancel()
 
+    def asks(self, replica_id: str) -> bool:
+        """Whether the replica itself is asked again and again, so that its health shows that it lives.
+
+        One without a probe, or with the verdict of its engine alone, is called ready long after it has gone.
+        """
+        watched = self._watched.get(replica_id)
+        if watched is None:
+            return False
+        probes = [probe_of(watched.state, role) for role in (Role.READINESS, Role.LIVENESS)]
+        return watched.target.native_health is None and any(probe is not None for probe in probes)
+
     def health(self) -> Mapping[str, ReplicaHealth]:
         """The verdict on each watched replica, sorted by id."""
         return {replica_id: watched.state.health for replica_id, watched in sorted(self._watched.items())}

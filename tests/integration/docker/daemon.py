@@ -25,6 +25,7 @@ class PrivateDaemon:
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
         self.options = options
+        self.data = folder / "data"
         self.host = f"unix://{folder}/docker.sock"
         self.bridge = folder.name.replace("_", "x")[:15]
         self._default_bridge = _addresses(DEFAULT_BRIDGE)
@@ -36,7 +37,7 @@ class PrivateDaemon:
                 [
                     shutil.which("dockerd") or "/usr/sbin/dockerd",
                     "--host", self.host,
-                    "--data-root", str(self.folder / "data"),
+                    "--data-root", str(self.data),
                     "--exec-root", str(self.folder / "exec"),
                     "--pidfile", str(self.folder / "pid"),
                     "--bridge", self.bridge,
@@ -91,7 +92,8 @@ class PrivateDaemon:
 
 
 @contextlib.contextmanager
-def private_daemon(*options: str) -> Iterator[PrivateDaemon]:
+def private_daemon(*options: str, disk: str = "") -> Iterator[PrivateDaemon]:
+    """``disk``: its data is on one of this size (`128m`), which a test can fill."""
     need_daemon()
     need_images()
     if os.geteuid() != 0:
@@ -99,6 +101,10 @@ def private_daemon(*options: str) -> Iterator[PrivateDaemon]:
     folder = Path(tempfile.mkdtemp(prefix="fld-", dir="/tmp"))
     daemon = PrivateDaemon(folder, *options)
     try:
+        if disk:
+            daemon.data.mkdir()
+            mount = ["mount", "-t", "tmpfs", "-o", f"size={disk}", "tmpfs", str(daemon.data)]
+            subprocess.run(mount, check=True, timeout=DEADLINE_S)
         _ip("link", "add", daemon.bridge, "type", "bridge")
         _ip("addr", "add", "10.213.255.1/24", "dev", daemon.bridge)
         _ip("link", "set", daemon.bridge, "up")

@@ -15,7 +15,7 @@ from fairlead.engines.base import Report
 from fairlead.engines.memory import Behaviour
 from fairlead.errors import EngineUnavailableError, RefusedError, StartFailedError, StoreConflictError, StoreFullError
 from fairlead.observed import ObservedReplica
-from fairlead.spec.model import Project
+from fairlead.spec.model import Project, ServiceOptions
 from fairlead.store.base import Commit, Severity
 
 from .house import CRASH, DEADLINE_S, House, Store, ended, eventually, replicas, request, service, succeeded
@@ -380,6 +380,19 @@ async def test_a_replica_that_crashes_leaves_its_last_words(house: House) -> Non
             return any(e.kind == "replica-output" and "cannot find my keys" in e.message for e in told)
 
         await eventually(are_kept, "the last words are in the events")
+
+
+async def test_one_without_a_probe_that_vanished_unseen_is_replaced(house: House) -> None:
+    """Nobody asks it anything, so nothing but the engine's list can tell that it has gone."""
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service(port=None, options=ServiceOptions()))))
+        del house.engine._replicas["shop.api.1"]
+        controller._supervisor.wake("shop")
+
+        async def is_replaced() -> bool:
+            return [(row.id, row.state) for row in await controller.replicas("shop")] == [("shop.api.2", "ready")]
+
+        await eventually(is_replaced, "the one that vanished has a successor")
 
 
 async def test_a_controller_that_has_lost_the_lease_ends(house: House) -> None:

@@ -66,6 +66,8 @@ class Rejoin:
             if spec is not None and detail["State"]["Running"]:
                 await self._connect(container_id, spec, set(detail["NetworkSettings"]["Networks"] or ()))
         except (ApiError, EngineError) as error:
+            if isinstance(error, ApiError) and error.status == 404:
+                return  # It went altogether.
             _log.warning("cannot be put back on its networks", container=container_id[:12], error=str(error))
 
     async def _connect(self, container_id: str, spec: ReplicaSpec, present: set[str]) -> None:
