@@ -75,7 +75,7 @@ class Chaos:
 
     def _sick(self) -> None:
         real = self._victim()
-        if real is not None and real.accepts and not real.sick:
+        if real is not None and real.accepts and not real.sick and not real.hung:
             self._sim.behaviour.sicken(real)
             world = self._sim.world
             world.at(world.between(0.1, 20.0), lambda: self._sim.behaviour.recover(real))
