@@ -29,11 +29,15 @@ _PREFIX_TONES = (Tone.BUSY, Tone.GOOD, Tone.WARN, Tone.STRONG)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What to stay with. ``after`` None: no events; ``logs`` False: no logs; ``tail``: lines a replica, None: all."""
+    """What to stay with. ``after`` None: no events; ``logs`` False: no logs; ``tail``: lines a replica, None: all.
+
+    ``last``: of the events that there are already, how many; None: all.
+    """
 
     project: str | None
     services: Sequence[str] = ()
     after: int | None = None
+    last: int | None = None
     logs: bool = True
     tail: int | None = None
     since_s: float = 0.0
@@ -82,7 +86,8 @@ class Attachment:
         """Print until a stream ends; whether there is nothing left to stay with."""
         with Feed() as feed:
             if self._subject.after is not None:
-                feed.open("events", client.events(self._subject.project, after=self._after, follow=True))
+                last = None if self._after else self._subject.last
+                feed.open("events", client.events(self._subject.project, after=self._after, last=last, follow=True))
             if self._subject.logs and self._subject.project:
                 feed.open("logs", self._logs(client))
             next_look = time.monotonic() + _LOOK_INTERVAL_S

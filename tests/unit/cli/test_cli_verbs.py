@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scripted import FAILURE, NEW, RELAPSED, SETTLED, SUCCESS, Scene, row
 
+from fairlead.api.client import ConnectionLostError, Stream
 from fairlead.cli.main import _HELP
 from fairlead.errors import Problem, SpecError
+from fairlead.store.base import Event
 
 
 def test_up_tells_each_change_and_ends_with_the_outcome(invoke: Any, serve: Any) -> None:
@@ -332,6 +334,31 @@ def test_pause_and_resume(invoke: Any, serve: Any) -> None:
     invoke("up", "-d")
     assert "paused" in invoke("pause").stdout
     assert json.loads(invoke("resume", "--json").stdout)["paused"] is False
+
+
+def test_followed_events_go_on_where_the_first_stream_breaks_off(
+    invoke: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However early that is: while those are read that were there before, too."""
+    server = serve()
+    invoke("up", "-d")
+    opened: list[Stream[Event]] = []
+    values = Stream.__iter__
+
+    def cut(stream: Stream[Event]) -> Iterator[Event]:
+        opened.append(stream)
+        for event in values(stream):
+            yield event
+            if len(opened) == 1 and event.id == 2:
+                raise ConnectionLostError("killed")
+            if event.id == 4:
+                server.call(server.controls.go_down())
+
+    monkeypatch.setattr(Stream, "__iter__", cut)
+    result = invoke("events", "-f", "-n", "3", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == [2, 3, 4]
+    assert "the controller went away; starting it again" in result.stderr
 
 
 def test_events_and_logs(invoke: Any, serve: Any) -> None:

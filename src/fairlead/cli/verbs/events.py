@@ -42,6 +42,10 @@ def command(follow: bool, tail: int, everything: bool, selection: Selection, as_
     name = None if everything else selection.name
     with until_interrupted() if follow else nullcontext():
         client = session.found()
+        if follow and tail:
+            # One stream for what was and what comes: a controller that goes away in between would be missed.
+            Attachment(session, Subject(project=name, after=0, last=tail, logs=False), show_event=show).run()
+            return
         after = 0
         # With a tail of 0 the newest one still says after which to follow.
         for event in client.events(name, last=max(tail, 1)) if client else ():
