@@ -165,6 +165,9 @@ def _missing(instance: Instance, view: ServiceView, now_s: float) -> Instance:
     if instance.phase is _P.DRAINING and presence is not None and presence.requests + presence.streams > 0:
         # Somebody still talks to it, and its deadline ends that in any case.
         return _note_out(instance, view, now_s)
+    if instance.phase is _P.DRAINING and instance.served and view.proxied and not view.confirmed:
+        # The proxy is silent about what it still has open to it, and one that is believed ended is waited for no more.
+        return instance
     if instance.missing_since_s is None:
         return replace(instance, missing_since_s=now_s)
     if now_s - instance.missing_since_s < MISSING_S:

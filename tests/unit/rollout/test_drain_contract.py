@@ -72,6 +72,40 @@ def test_a_silent_router_confirms_nothing() -> None:
         assert world.asked() == []
 
 
+def test_a_replica_left_out_of_a_list_is_not_believed_ended_while_a_silent_router_may_have_its_requests() -> None:
+    world = ByHand()
+    replacing(world)
+    world.carry_out()
+    world.open("shop.api.1", requests=1)
+    world.look(1.0)
+    hidden = world.replicas.pop("shop.api.1")
+    del world.health["shop.api.1"]
+    world.look(0.1, routes_known=False)
+    for _ in range(5):
+        world.look(1.0, routes_known=False)
+        assert world.phases()["shop.api.1"] == "draining"
+    world.replicas["shop.api.1"] = hidden
+    for _ in range(5):
+        world.look(1.0)
+        assert "stop shop.api.1" not in world.asked(), "its request is still open"
+
+
+def test_a_replica_left_out_of_lists_may_end_once_the_router_says_that_nothing_is_open() -> None:
+    world = ByHand()
+    replacing(world)
+    world.carry_out()
+    world.look(0.01)
+    del world.replicas["shop.api.1"], world.health["shop.api.1"]
+    world.open("shop.api.1", requests=1)
+    world.look(0.01)
+    for _ in range(3):
+        world.look(1.0, routes_known=False)
+        assert world.phases()["shop.api.1"] == "draining"
+    world.open("shop.api.1", requests=0)
+    world.look(0.01)
+    assert "stop shop.api.1" in world.asked()
+
+
 def test_a_look_that_began_before_the_decision_confirms_nothing() -> None:
     world = ByHand()
     replacing(world)
