@@ -68,6 +68,13 @@ class Chaos:
                 lambda: self._sim.behaviour.fall(victim, Exit(cause=ExitCause.KILLED, code=-9)),
             )
 
+    def exit_at_drain(self, leaver: str) -> None:
+        """A replica that left the pool ends by itself and waits for no signal."""
+        real = self._sim.engine.reals.get(leaver)
+        if real is not None and real.runs and real.spec.project == "shop":
+            done = Exit(cause=ExitCause.EXITED, code=0)
+            self._sim.world.at(self._sim.world.between(0.0, 2.0), lambda: self._sim.behaviour.fall(real, done))
+
     def _host_oom(self) -> None:
         """The machine has no memory left, and its kernel takes one after the other."""
         for _ in range(self._sim.world.rng.randrange(1, 4)):

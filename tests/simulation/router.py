@@ -157,6 +157,9 @@ class SimRouter:
             self.out_since_s.pop(replica_id, None)
         for replica_id in before - after:
             self.out_since_s[replica_id] = sim.world.now_s
+        for replica_id in sorted(before - after):
+            if sim.faults.hit("exits-at-drain"):
+                sim.chaos.exit_at_drain(replica_id)
         if before - after and after and sim.faults.hit("dies-at-exchange"):
             sim.chaos.crash_one(min(before - after))
         if sim.world.trace is not None:
