@@ -56,13 +56,15 @@ class Checks:
 class _Watched:
     """One replica. ``waiting``: the roles that have an entry in the heap or in a lane, or that are under way.
 
-    ``healthcheck``: the command that an engine with health checks of its own runs by itself.
+    ``healthcheck``: the command that an engine with health checks of its own runs by itself. ``vouched``: it has
+    passed there once; what it says before that is of a start, and may lag behind our own first pass by an interval.
     """
 
     replica_id: str
     target: ProbeTarget
     state: JudgeState
     healthcheck: Sequence[str] = ()
+    vouched: bool = False
     waiting: set[Role] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     forgotten: bool = False
@@ -96,6 +98,7 @@ class HealthMonitor:
         if known is not None:
             if known.state.probes == probes and _places(known.target) == _places(target):
                 before, known.target = known.target.native_health, target
+                known.vouched = known.vouched or target.native_health is Health.READY
                 if target.native_health is not before:
                     self._hear_engine(known)
                 return
@@ -105,6 +108,7 @@ class HealthMonitor:
             target=target,
             state=begin(probes, replica_id, self._clock.monotonic_s()),
             healthcheck=service.healthcheck.test if service.healthcheck is not None else (),
+            vouched=target.native_health is Health.READY,
         )
         self._watched[replica_id] = watched
         self._schedule(watched)
@@ -243,7 +247,7 @@ def _from_engine(watched: _Watched, role: Role, probe: Probe) -> ProbeResult | N
     Not while it starts: engines look once an interval then too, and a release waits for the first pass.
     """
     health = watched.target.native_health
-    if role is Role.STARTUP or health not in (Health.READY, Health.UNREADY):
+    if role is Role.STARTUP or not watched.vouched or health not in (Health.READY, Health.UNREADY):
         return None
     if probe.kind is not ProbeKind.COMMAND or not watched.healthcheck or probe.command != watched.healthcheck:
         return None

@@ -303,6 +303,23 @@ async def test_a_health_check_that_the_engine_runs_is_not_run_again() -> None:
         assert w.monitor.health()["a"].health is Health.READY
 
 
+async def test_an_engine_that_is_behind_does_not_end_a_start_that_took_long() -> None:
+    """It said unhealthy before the first pass, and says so until it looks again."""
+    checks = Scripted(passing={"a": False})
+    service = Service(name="web", healthcheck=Healthcheck(test=("check",), interval_s=0.1, retries=1))
+    async with watching(checks) as w:
+        w.monitor.watch("a", service, replace(target("a"), native_health=Health.UNREADY))
+        await w.until(lambda: checks.runs["a"] >= 2)
+        checks.passing["a"] = True
+        await w.until_health("a", Health.READY)
+        asked = checks.runs["a"]
+        await w.until(lambda: checks.runs["a"] >= asked + 3)
+        assert w.said == [("a", Health.STARTING), ("a", Health.READY)]
+        w.monitor.watch("a", service, replace(target("a"), native_health=Health.READY))
+        w.monitor.watch("a", service, replace(target("a"), native_health=Health.UNREADY))
+        assert w.monitor.health()["a"].health is Health.DEAD
+
+
 async def test_another_command_than_the_health_check_is_run_all_the_same() -> None:
     checks = Scripted(passing={"a": False})
     other = Probe(kind=ProbeKind.COMMAND, command=("other",), interval_s=0.1, failure_threshold=2)
