@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fairlead.routing import Address, RouteStatus
+from fairlead.spec.model import Healthcheck
 from fairlead.spec.revision import Revision
 
 
@@ -92,7 +93,8 @@ class ObservedReplica:
 
     ``addresses`` maps each container port to where it listens. ``native_id`` is the engine's own name for it
     (a pid, a container id). ``started_at_s`` is seconds since the epoch, None where it never ran.
-    ``native_health`` is the verdict of a health check that the engine runs by itself, None where it runs none.
+    ``native_health`` is the verdict of a health check that the engine runs by itself, None where it runs none;
+    ``native_check`` is that check, be it the file's or the image's.
     """
 
     id: str
@@ -107,6 +109,7 @@ class ObservedReplica:
     native_id: str = ""
     started_at_s: float | None = None
     native_health: Health | None = None
+    native_check: Healthcheck | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,4 +85,5 @@ def _target(replica: ObservedReplica, service: Service, engine: Engine) -> Probe
         addresses=replica.addresses,
         run=partial(engine.run, replica.id),
         native_health=replica.native_health,
+        native_check=replica.native_check,
     )

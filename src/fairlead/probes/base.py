@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from fairlead.observed import CommandResult, Health
 from fairlead.routing import Address
+from fairlead.spec.model import Healthcheck
 
 RunCommand = Callable[[Sequence[str], float], Awaitable[CommandResult]]
 """Runs a command where the replica runs: ``(argv, timeout_s)``."""
@@ -19,8 +20,8 @@ RunCommand = Callable[[Sequence[str], float], Awaitable[CommandResult]]
 class ProbeTarget:
     """What a probe goes to. ``address`` is the first port's, None: the replica opens no port.
 
-    ``addresses`` maps container ports to where they listen, for probes that name one. ``native_health``: what the
-    engine says of the service's `healthcheck`, where it runs that by itself.
+    ``addresses`` maps container ports to where they listen, for probes that name one. ``native_check``: the health
+    check that the engine runs by itself, the file's or the image's; ``native_health``: what it says of that.
     """
 
     replica_id: str
@@ -28,6 +29,7 @@ class ProbeTarget:
     run: RunCommand
     addresses: Mapping[int, Address] = field(default_factory=dict)
     native_health: Health | None = None
+    native_check: Healthcheck | None = None
 
     def address_of(self, port: int | None) -> Address | None:
         """Where container port ``port`` listens, None if that is not known. None asks for the first port.

@@ -11,7 +11,7 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from fairlead import logs
@@ -56,7 +56,8 @@ class Checks:
 class _Watched:
     """One replica. ``waiting``: the roles that have an entry in the heap or in a lane, or that are under way.
 
-    ``healthcheck``: the command that an engine with health checks of its own runs by itself. ``vouched``: it has
+    ``healthcheck``: the command that an engine with health checks of its own runs by itself; ``source``: where
+    it is from, for the reason of a failure, where a reader of the file would look for it in vain. ``vouched``: it has
     passed there once; what it says before that is of a start, and may lag behind our own first pass by an interval.
     """
 
@@ -64,6 +65,7 @@ class _Watched:
     target: ProbeTarget
     state: JudgeState
     healthcheck: Sequence[str] = ()
+    source: str = ""
     vouched: bool = False
     waiting: set[Role] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -93,6 +95,9 @@ class HealthMonitor:
 
     def watch(self, replica_id: str, service: Service, target: ProbeTarget) -> None:
         """Probe ``target`` from now on. Nothing happens if it is watched already, with these probes and addresses."""
+        check = target.native_check if service.health_is_up_to_the_image else None
+        if check is not None:
+            service = replace(service, healthcheck=check)
         probes = probes_for(service)
         known = self._watched.get(replica_id)
         if known is not None:
@@ -108,6 +113,7 @@ class HealthMonitor:
             target=target,
             state=begin(probes, replica_id, self._clock.monotonic_s()),
             healthcheck=service.healthcheck.test if service.healthcheck is not None else (),
+            source=" (the image's HEALTHCHECK)" if check is not None else "",
             vouched=target.native_health is Health.READY,
         )
         self._watched[replica_id] = watched
@@ -233,6 +239,8 @@ class HealthMonitor:
                 self._judge(watched, role, found)
 
     def _judge(self, watched: _Watched, role: Role, result: ProbeResult) -> None:
+        if watched.source and not result.passed:
+            result = replace(result, reason=result.reason + watched.source)
         before = watched.state.health.health
         watched.state = judge(watched.state, role, result, self._clock.monotonic_s())
         verdict = watched.state.health

@@ -101,7 +101,7 @@ def policy_of(service: Service, *, cores: int, job: bool = False) -> ServicePoli
         rollback=rollback,
         returning=replace(rollback, failure_action=said or FailureAction.ROLLBACK),
         restart=_restart(service, job),
-        start_timeout_s=_start_timeout(service),
+        start_timeout_s=start_timeout_s(service),
         drain_timeout_s=_given(rollout.drain_timeout_s, DRAIN_TIMEOUT_S),
         stream_timeout_s=_given(rollout.stream_timeout_s, STREAM_TIMEOUT_S),
         hold_timeout_s=_given(rollout.hold_timeout_s, HOLD_TIMEOUT_S),
@@ -171,7 +171,7 @@ def _restart_key(restart: str | None, job: bool) -> tuple[RestartCondition, int 
     return (RestartCondition.ON_FAILURE if job else RestartCondition.ANY), None
 
 
-def _start_timeout(service: Service) -> float:
+def start_timeout_s(service: Service) -> float:
     """How long a replica may take until it is ready: what the file says, else at least the health check's own time."""
     options = service.options.probes
     if options.start_timeout_s is not None:

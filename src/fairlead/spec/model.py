@@ -359,6 +359,13 @@ class Service:
             return self.deploy.replicas
         return 1 if self.scale is None else self.scale
 
+    @property
+    def health_is_up_to_the_image(self) -> bool:
+        """The file has neither a probe nor a test, and does not forbid the one that the image may have."""
+        check, probes = self.healthcheck or Healthcheck(), self.options.probes
+        asked = check.test or probes.startup or probes.readiness or probes.liveness
+        return not asked and not check.disable
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:

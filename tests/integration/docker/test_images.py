@@ -10,7 +10,8 @@ import pytest
 from fairlead.docker_api.build import build_image
 from fairlead.docker_api.client import ApiError
 from fairlead.errors import StartFailedError
-from fairlead.spec.model import Build, FileReference, Service
+from fairlead.observed import Health
+from fairlead.spec.model import Build, FileReference, Healthcheck, Service
 from fairlead.spec.revision import revision_of
 from tests.docker_world import BUSYBOX
 from tests.integration.docker.conftest import World
@@ -159,6 +160,30 @@ async def test_an_image_is_pinned_to_its_content(world: World) -> None:
     assert pinned.services["app"].image == image["Id"]
     assert await world.engine.resolve(project) == pinned
     assert await world.engine.prepare(pinned, print) == pinned
+
+
+async def test_the_health_check_of_an_image_is_observed_and_grants_time_to_start(world: World) -> None:
+    check = "HEALTHCHECK --interval=20s --start-period=100s CMD test -e /tmp/well"
+    text = f"FROM {BUSYBOX}\n{check}\nCMD sleep 1000\n"
+    service = built(context(world.folder), dockerfile_inline=text)
+    try:
+        project = await world.engine.prepare(world.project(service), print)
+        assert await world.engine.resolve(world.project(service)) == project
+        assert await world.engine.prepare(project, print) == project
+        assert project.services["app"].options.probes.start_timeout_s == 190.0
+        spec = await world.started(project, "app")
+        seen = await world.one(spec)
+        test = ("CMD-SHELL", "test -e /tmp/well")
+        assert seen.native_check == Healthcheck(test=test, interval_s=20, start_period_s=100)
+        assert seen.native_health is Health.STARTING
+        other = replace(service, healthcheck=Healthcheck(disable=True))
+        project = await world.engine.prepare(world.project(other), print)
+        assert project.services["app"].options.probes.start_timeout_s is None
+        assert (await world.one(await world.started(project, "app", 2))).native_check is None
+    finally:
+        await world.close()
+        await forget_images(world)
+        await world.engine.client.close()
 
 
 async def test_an_image_that_nobody_has_fails_before_anything_starts(world: World) -> None:

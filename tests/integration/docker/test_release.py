@@ -7,16 +7,31 @@ import os
 import signal
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.docker_world import BUSYBOX, DEBIAN
+from tests.docker_world import BUSYBOX, DEBIAN, need_daemon, need_images
 from tests.e2e.load import EVERYTHING, IDEMPOTENT, Load, not_begun, shown
 from tests.e2e.sandbox import Sandbox
 from tests.integration.docker.live import docker, docker_sandbox, web
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
+
+
+@pytest.fixture
+def checked_image(tmp_path: Path) -> Iterator[str]:
+    """An image that is healthy while there is a file `open` in its folder `/gate`. Asked for before the sandbox, it
+    outlives its containers."""
+    need_daemon()
+    need_images()
+    name = f"fairlead-test/checked:{uuid.uuid4().hex[:10]}"
+    check = "HEALTHCHECK --interval=500ms --retries=2 CMD test -e /gate/open"
+    (tmp_path / "Dockerfile").write_text(f'FROM {BUSYBOX}\n{check}\nCMD ["sleep", "1000"]\n')
+    docker("build", "-q", "-t", name, str(tmp_path))
+    yield name
+    docker("rmi", name)
 
 
 @pytest.fixture
@@ -189,7 +204,8 @@ def test_a_release_that_fails_leaves_the_old_one_serving(sandbox: Sandbox, proje
 
 
 def test_a_replica_that_docker_finds_unhealthy_is_replaced(sandbox: Sandbox, project: str) -> None:
-    check = {"test": "test ! -e /tmp/sick", "interval": "500ms", "retries": 2}
+    # Time enough for the controller to hear of Docker's first verdict: only then does it leave the check to Docker.
+    check = {"test": "test ! -e /tmp/sick", "interval": "500ms", "retries": 6}
     service = {"image": BUSYBOX, "init": True, "command": ["sleep", "1000"], "healthcheck": check}
     up(sandbox, project, {"job": service})
     (first,) = sandbox.replicas(project, state="ready")
@@ -202,3 +218,43 @@ def test_a_replica_that_docker_finds_unhealthy_is_replaced(sandbox: Sandbox, pro
 
     sandbox.wait_for(successor, "another replica")
     assert "healthcheck: unhealthy" in sandbox.fairlead("events", "-p", project).stdout
+
+
+def test_the_health_check_of_an_image_gates_and_replaces(
+    checked_image: str, sandbox: Sandbox, project: str, tmp_path: Path
+) -> None:
+    """The file says nothing of health but that somebody waits for it."""
+    gate = tmp_path / "gate"
+    gate.mkdir()
+    api = {"image": checked_image, "init": True, "volumes": [f"{gate}:/gate:ro"]}
+    waits = {"api": {"condition": "service_healthy"}}
+    caller = {"image": BUSYBOX, "init": True, "command": ["sleep", "1000"], "depends_on": waits}
+    file = sandbox.write({"api": api, "caller": caller}, name=f"{project}.yaml")
+    release = sandbox.start("up", "-d", "-f", str(file), "-p", project)
+    sandbox.wait_for(lambda: sandbox.json("status", "--all"), "the project")
+    sandbox.wait_for(
+        lambda: any("the image's HEALTHCHECK" in row["reason"] for row in sandbox.replicas(project, state="starting")),
+        "a replica that is not ready for what its image asks",
+    )
+    assert [row["service"] for row in sandbox.replicas(project)] == ["api"]
+    (gate / "open").touch()
+    output, _ = release.communicate(timeout=60)
+    assert release.returncode == 0, output
+    first, _ = sandbox.replicas(project, state="ready")
+    assert first["service"] == "api"
+    health = ("inspect", "--format", "{{.State.Health.Status}}", first["native_id"])
+    sandbox.wait_for(lambda: docker(*health) == "healthy", "Docker's own verdict")
+    (gate / "open").unlink()
+
+    def is_given_up() -> bool:
+        told = sandbox.fairlead("events", "-p", project).stdout.splitlines()
+        return any("liveness probe failed" in line and "the image's HEALTHCHECK" in line for line in told)
+
+    sandbox.wait_for(is_given_up, "the end of trust in it")
+    (gate / "open").touch()
+
+    def successor() -> bool:
+        ready = [row["id"] for row in sandbox.replicas(project, state="ready") if row["service"] == "api"]
+        return bool(ready) and first["id"] not in ready
+
+    sandbox.wait_for(successor, "another replica")

@@ -329,3 +329,39 @@ async def test_another_command_than_the_health_check_is_run_all_the_same() -> No
         w.monitor.watch("a", service, replace(target("a"), native_health=Health.READY))
         await w.until(lambda: checks.runs["a"] >= 3)
         assert w.monitor.health()["a"].health is Health.STARTING
+
+
+async def test_the_check_of_an_image_counts_where_the_file_leaves_it_to_the_image() -> None:
+    checks = Scripted(passing={"a": False, "other": True})
+    own = Healthcheck(test=("in-the-image",), interval_s=0.1, retries=3)
+    async with watching(checks) as w:
+        imaged = replace(target("a"), native_check=own)
+        w.monitor.watch("a", Service(name="job"), replace(imaged, native_health=Health.STARTING))
+        await w.until(lambda: checks.runs["a"] >= 2)
+        reason = "scripted a (the image's HEALTHCHECK)"
+        assert w.monitor.health()["a"] == ReplicaHealth(health=Health.STARTING, reason=reason)
+        checks.passing["a"] = True
+        await w.until_health("a", Health.READY)
+        w.monitor.watch("a", Service(name="job"), replace(imaged, native_health=Health.READY))
+        w.monitor.watch("a", Service(name="job"), replace(imaged, native_health=Health.UNREADY))
+        reason = "healthcheck: unhealthy (the image's HEALTHCHECK)"
+        assert w.monitor.health()["a"] == ReplicaHealth(health=Health.DEAD, reason=reason)
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        Service(name="web", healthcheck=Healthcheck(disable=True)),
+        Service(name="web", options=ServiceOptions(probes=Probes(readiness=FAST))),
+    ],
+    ids=["forbidden", "a probe of its own"],
+)
+async def test_the_check_of_an_image_does_not_count_beside_what_the_file_says(service: Service) -> None:
+    checks = Scripted()
+    own = Healthcheck(test=("in-the-image",), interval_s=0.1, retries=1)
+    async with watching(checks) as w:
+        w.monitor.watch("a", service, replace(target("a"), native_check=own, native_health=Health.UNREADY))
+        await w.until_health("a", Health.READY)
+        w.monitor.watch("a", service, replace(target("a"), native_check=own, native_health=Health.READY))
+        w.monitor.watch("a", service, replace(target("a"), native_check=own, native_health=Health.UNREADY))
+        assert w.monitor.health()["a"].health is Health.READY

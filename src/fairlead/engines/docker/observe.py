@@ -14,6 +14,7 @@ from typing import Any
 from fairlead.docker_api.client import ApiError, Client
 from fairlead.docker_api.scope import SCOPE
 from fairlead.engines.docker.containers import all_of
+from fairlead.engines.docker.healthcheck import healthcheck_in
 from fairlead.engines.docker.labels import PROJECT, Identity, identity_of
 from fairlead.observed import Exit, ExitCause, Health, ObservedReplica, ReplicaState
 from fairlead.routing import Address
@@ -114,6 +115,7 @@ def _replica(identity: Identity, detail: Mapping[str, Any], *, asked: bool) -> O
         native_id=str(detail["Id"]),
         started_at_s=seconds_of(detail["State"].get("StartedAt")),
         native_health=_native_health(detail["State"]) if state is ReplicaState.RUNNING else None,
+        native_check=healthcheck_in(detail["Config"]),
     )
 
 

@@ -16,6 +16,7 @@ from fairlead.docker_api.build import build_image
 from fairlead.docker_api.client import ApiError, Client, Report
 from fairlead.docker_api.machine import refuse_another
 from fairlead.engines.docker.files import content_of
+from fairlead.engines.docker.healthcheck import with_time_to_start
 from fairlead.engines.docker.inside import with_inside_ports
 from fairlead.engines.docker.names import DEFAULT_NETWORK
 from fairlead.engines.docker.resources import ProjectResources
@@ -52,20 +53,21 @@ class Preparation:
         return await self._with(project, services)
 
     async def _with(self, project: Project, services: list[Service]) -> Project:
-        exposed = await asyncio.gather(*(self._exposed(service) for service in services))
+        configs = await asyncio.gather(*(self._config(service) for service in services))
+        services = [with_time_to_start(each, config) for each, config in zip(services, configs, strict=True)]
         whole = replace(
             project,
             services={service.name: service for service in services},
             secrets=self._digested(project, "secret", project.secrets),
             configs=self._digested(project, "config", project.configs),
         )
-        return with_inside_ports(whole, {service.name: ports for service, ports in zip(services, exposed, strict=True)})
+        exposed = {service.name: _exposed(config) for service, config in zip(services, configs, strict=True)}
+        return with_inside_ports(whole, exposed)
 
-    async def _exposed(self, service: Service) -> tuple[int, ...]:
-        """The TCP ports that the service's image says it listens on."""
+    async def _config(self, service: Service) -> Mapping[str, Any]:
+        """What the service's image says of the containers made from it."""
         found = await images.inspect(self._client, service.image) if service.image else None
-        declared = ((found or {}).get("Config") or {}).get("ExposedPorts") or {}
-        return tuple(sorted(int(port.removesuffix("/tcp")) for port in declared if port.endswith("/tcp")))
+        return (found or {}).get("Config") or {}
 
     def _digested(
         self, project: Project, kind: str, definitions: Mapping[str, Mapping[str, Any]]
@@ -154,6 +156,12 @@ class Preparation:
         resources = {"networks": project.networks, "volumes": project.volumes}
         await self._project_resources.ensure_networks(project.name, sorted(networks), resources)
         await self._project_resources.ensure_volumes(project.name, sorted(volumes), resources)
+
+
+def _exposed(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """The TCP ports that an image says it listens on."""
+    declared = config.get("ExposedPorts") or {}
+    return tuple(sorted(int(port.removesuffix("/tcp")) for port in declared if port.endswith("/tcp")))
 
 
 def built_name(project: str, service: Service) -> str:
