@@ -55,7 +55,7 @@ def advance(
 
 def rules_of(rollout: Rollout, policy: ServicePolicy) -> UpdatePolicy:
     """By which rules ``rollout`` goes on."""
-    if rollout.phase is _R.ROLLING_BACK:
+    if rollout.phase in (_R.ROLLING_BACK, _R.FAILED):
         return policy.rollback
     if rollout.returning:
         return policy.returning

@@ -200,7 +200,8 @@ def _room(state: ServiceState, target: Target, definitions: Mapping[str, Definit
         # One that counts as failed may still run (a list left it out, its start came late) until it is removed.
         return target.replicas - sum(1 for instance in state.instances if instance.phase is not _P.COMPLETED)
     occupied = sum(1 for instance in state.instances if instance.phase in OCCUPYING)
-    under_way = state.rollout is not None and state.rollout.phase in ACTIVE
+    # A rollback that failed keeps what it found, and goes on trying beside it.
+    under_way = state.rollout is not None and (state.rollout.phase in ACTIVE or state.rollout.phase is _R.FAILED)
     # Afterwards an old replica that only finishes its streams takes nobody's place.
     if state.rollout is not None and under_way and order_of(state, definitions) is Order.STOP_FIRST:
         return max(target.replicas, state.rollout.origin_replicas) - occupied

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 from tests.simulation.byhand import PROJECT, ByHand, api
 
 from fairlead.controller.controls import OperationKind
 from fairlead.errors import EngineUnavailableError, PortTakenError, StartFailedError, StoreConflictError, StoreFullError
-from fairlead.observed import ExitCause, Health
+from fairlead.observed import ExitCause, Health, Observation
 from fairlead.rollout import commands
 from fairlead.rollout.state import TransactionPhase
+from fairlead.rollout.states import LIVE, InstancePhase, RolloutPhase
+from fairlead.rollout.view import view_of
+from fairlead.rollout.wanted import converge
 from fairlead.spec.model import (
     Condition,
     Dependency,
@@ -166,6 +172,31 @@ def test_a_release_that_failed_stays_failed_when_another_one_follows() -> None:
     world.run(60)
     assert state_of(world, 2) == "failed"
     assert state_of(world, 3) == "succeeded"
+
+
+def test_a_rollback_that_failed_starts_no_more_than_a_batch_beside_what_it_keeps() -> None:
+    """Superseded releases may have left more behind than one release ever would."""
+    two = UpdateConfig(parallelism=2)
+    world = serving(wide := replace(api(1), deploy=Deploy(replicas=5, update=two, rollback=two)))
+    world.up(replace(wide, environment={"V": "2"}))
+    while "shop.api.9" not in world.replicas:
+        world.run(1)
+    world.end("shop.api.8")
+    for _ in range(20):
+        world.look()
+        world.carry_out(commands.StartReplica, StartFailedError("no such file"))
+        world.carry_out()
+    failed = world.service()
+    assert failed.rollout is not None
+    assert failed.rollout.phase is RolloutPhase.FAILED
+    kept = tuple(i for i in failed.instances if i.phase is InstancePhase.READY)
+    new = next(i for i in kept if i.id == "shop.api.6")
+    left = tuple(msgspec.structs.replace(new, id=f"shop.api.{number}", slot=number) for number in (90, 91))
+    crowded = msgspec.structs.replace(failed, instances=(*kept, *left), restarts={})
+    definitions = world.core.book(PROJECT).definitions
+    view = view_of((), {}, {}, Observation(project=PROJECT, replicas=(), health={}, routes={}), proxied=False)
+    after = converge(crowded, view, definitions, world.now_s)
+    assert sum(i.phase in LIVE for i in after.instances) <= 5 + 2
 
 
 def test_a_paused_release_goes_no_further_and_still_heals() -> None:
