@@ -35,7 +35,8 @@ class SimController:
         self.name = name
         self.alive = True
         self._looking: set[str] = set()
-        self._cleaning: dict[str, float] = {}
+        self._cleaning: set[str] = set()
+        self._put_away: set[str] = set()
         self._lives: dict[str, int] = {}
         self._prepared_s: dict[str, float] = {}
         self._timers: dict[str, int] = {}
@@ -75,7 +76,7 @@ class SimController:
     def _begin(self, project: str, operation_id: str, file: int) -> None:
         if not self.alive or operation_id not in self.core.book(project).requests:
             return
-        if self._cleaning.get(project, 0.0) >= self._sim.world.now_s:
+        if self.core.is_empty(project):
             self.prepare(project, operation_id, file)
             return
         try:
@@ -97,6 +98,8 @@ class SimController:
             return
         sim = self._sim
         self._looking.discard(project)
+        if project in self._cleaning:
+            return
         taken_s = sim.wall_s()
         try:
             replicas = sim.engine.observe(project)
@@ -151,7 +154,7 @@ class SimController:
         sim.looks += 1
         was_gone = self._is_gone(project)
         try:
-            orders = self.core.observe(observation, sim.wall_s())
+            orders = self.core.observe(observation, sim.wall_s(), put_away=project in self._put_away)
         except Crash:
             self.die("crash")
             return
@@ -167,6 +170,10 @@ class SimController:
         for order in orders:
             self._carry_out(order)
         if not was_gone and self._is_gone(project):
+            self._lives[project] = self._lives.get(project, 0) + 1
+        if not self.core.is_empty(project):
+            self._put_away.discard(project)
+        elif project not in self._cleaning:
             self._clean_up(project)
         self._set_timer(project)
 
@@ -175,13 +182,26 @@ class SimController:
         return book is None or book.gone
 
     def _clean_up(self, project: str) -> None:
-        """Put away what the project leaves behind, as `controller.driver` does; a new `up` waits for it."""
-        world = self._sim.world
-        took_s = world.between(0.01, 1.0)
-        self._lives[project] = self._lives.get(project, 0) + 1
-        volumes = self.core.books[project].project.remove_volumes
-        self._cleaning[project] = world.now_s + took_s
-        world.at(took_s, lambda: self._sim.engine.clean_up(project, volumes=volumes) if self.alive else None)
+        """Put away what the project leaves behind, as `controller.driver` does; until then it is not down."""
+        sim = self._sim
+        self._cleaning.add(project)
+        if sim.faults.hit("crash-before-effect"):
+            sim.world.injected(f"{self.name} dies before it puts away what {project} leaves behind")
+            self.die("crash")
+            return
+        sim.world.at(sim.world.between(0.01, 1.0), lambda: self._put_it_away(project))
+
+    def _put_it_away(self, project: str) -> None:
+        sim = self._sim
+        if not self.alive:
+            return
+        sim.engine.clean_up(project, volumes=self.core.book(project).project.remove_volumes)
+        self._cleaning.discard(project)
+        self._put_away.add(project)
+        if sim.faults.hit("crash-after-effect"):
+            sim.world.injected(f"{self.name} dies when it has put away what {project} leaves behind")
+            self.die("crash")
+        self.wake()
 
     def _health(self, replicas: tuple[ObservedReplica, ...]) -> dict[str, ReplicaHealth]:
         sim = self._sim
