@@ -1,6 +1,8 @@
-"""What the router adds: the same replica asked directly, through Fairlead's HAProxy, and through one set up by hand.
+"""What the router adds: the same replica asked directly, through Fairlead's HAProxy, and through two set up by hand.
 
-Called by `run`. The three paths take turns in every round, so that the machine's moods hit all of them.
+Called by `run`. One of them does by hand what Fairlead's does for every request: forwarded headers, retries of what may
+be repeated. The other is the least that HAProxy can be. The paths take turns in every round, so that the machine's
+moods hit all of them, and ratios are taken within a round.
 """
 
 import contextlib
@@ -21,7 +23,9 @@ ROUNDS = 15
 ROUND_S = 2.5
 PROJECT = "routing"
 
-BY_HAND = """
+DIRECT, FAIRLEAD, BY_HAND, BARE_WAY = "direct", "fairlead", "by hand", "bare"
+
+BARE = """
 defaults
     mode http
     timeout connect 5s
@@ -32,6 +36,26 @@ frontend published
     default_backend replicas
 backend replicas
     balance leastconn
+    server one {upstream}
+"""
+SAME_DUTIES = """
+defaults
+    mode http
+    timeout connect 500ms
+    timeout client 60s
+    timeout server 60s
+    option redispatch 1
+frontend published
+    bind 127.0.0.1:{port}
+    default_backend replicas
+backend replicas
+    balance random(2)
+    retries 4
+    retry-on conn-failure empty-response
+    http-request disable-l7-retry unless {{ method GET HEAD OPTIONS TRACE PUT DELETE }}
+    option forwardfor
+    http-request set-header x-forwarded-proto http
+    http-request set-header x-forwarded-host %[req.hdr(host)]
     server one {upstream}
 """
 
@@ -50,19 +74,20 @@ class Way:
 
 @dataclass(frozen=True)
 class Routing:
-    """Medians over the rounds, in milliseconds; ``added`` ones are differences of such medians."""
+    """By way, the median over the rounds in milliseconds; ratios are medians of what each round gives."""
 
-    direct_p50: float
-    added_p50: float
-    added_by_hand_p50: float
-    direct_p99: float
-    fairlead_p99: float
-    by_hand_p99: float
-    ratio_by_hand: float
-    """Fairlead's whole median latency over that of the proxy set up by hand."""
+    p50_ms: dict[str, float]
+    p99_ms: dict[str, float]
+    ratio: float
+    """Fairlead's whole median latency over that of the proxy set up by hand for the same duties."""
+    ratio_bare: float
+    """The same, over the proxy that does nothing but balance."""
     sent: int
     failed: int
     haproxy: str
+
+    def added_ms(self, way: str) -> float:
+        return self.p50_ms[way] - self.p50_ms[DIRECT]
 
 
 def measure() -> Routing:
@@ -75,11 +100,15 @@ def measure() -> Routing:
         sandbox.fairlead("up", "-d", "-f", str(sandbox.write({"web": service})), "-p", PROJECT)
         (replica,) = sandbox.replicas(PROJECT, state="ready")
         binary = _haproxy_of(sandbox)
-        with _by_hand(sandbox, binary, replica["address"]) as other:
+        with (
+            _by_hand(sandbox, binary, SAME_DUTIES, replica["address"]) as same,
+            _by_hand(sandbox, binary, BARE, replica["address"]) as bare,
+        ):
             ways = [
-                Way("direct", f"http://{replica['address']}/"),
-                Way("fairlead", f"http://127.0.0.1:{published}/"),
-                Way("by hand", f"http://127.0.0.1:{other}/"),
+                Way(DIRECT, f"http://{replica['address']}/"),
+                Way(FAIRLEAD, f"http://127.0.0.1:{published}/"),
+                Way(BY_HAND, f"http://127.0.0.1:{same}/"),
+                Way(BARE_WAY, f"http://127.0.0.1:{bare}/"),
             ]
             _take_turns(ways)
         return _result(ways, _version_of(binary))
@@ -91,7 +120,7 @@ def _take_turns(ways: list[Way]) -> None:
     for number in range(ROUNDS):
         print(f"    round {number + 1} of {ROUNDS}", flush=True)
         # Another one first in every round.
-        for way in ways[number % 3 :] + ways[: number % 3]:
+        for way in ways[number % len(ways) :] + ways[: number % len(ways)]:
             report = _round(way, ROUND_S)
             way.p50_ms.append(report["latency_ms"]["p50"])
             way.p99_ms.append(report["latency_ms"]["p99"])
@@ -108,27 +137,27 @@ def _round(way: Way, duration_s: float) -> dict[str, Any]:
 
 
 def _result(ways: list[Way], haproxy: str) -> Routing:
-    direct, fairlead, by_hand = ways
-    p50 = {way.name: statistics.median(way.p50_ms) for way in ways}
+    by_name = {way.name: way for way in ways}
     return Routing(
-        direct_p50=p50["direct"],
-        added_p50=p50["fairlead"] - p50["direct"],
-        added_by_hand_p50=p50["by hand"] - p50["direct"],
-        direct_p99=statistics.median(direct.p99_ms),
-        fairlead_p99=statistics.median(fairlead.p99_ms),
-        by_hand_p99=statistics.median(by_hand.p99_ms),
-        ratio_by_hand=p50["fairlead"] / p50["by hand"],
+        p50_ms={way.name: statistics.median(way.p50_ms) for way in ways},
+        p99_ms={way.name: statistics.median(way.p99_ms) for way in ways},
+        ratio=_ratio(by_name[FAIRLEAD], by_name[BY_HAND]),
+        ratio_bare=_ratio(by_name[FAIRLEAD], by_name[BARE_WAY]),
         sent=sum(way.sent for way in ways),
         failed=sum(way.failed for way in ways),
         haproxy=haproxy,
     )
 
 
+def _ratio(ours: Way, theirs: Way) -> float:
+    return statistics.median(a / b for a, b in zip(ours.p50_ms, theirs.p50_ms, strict=True))
+
+
 @contextlib.contextmanager
-def _by_hand(sandbox: Sandbox, binary: str, upstream: str) -> Iterator[int]:
+def _by_hand(sandbox: Sandbox, binary: str, text: str, upstream: str) -> Iterator[int]:
     port = sandbox.port()
-    configuration = sandbox.directory / "by-hand.cfg"
-    configuration.write_text(BY_HAND.format(port=port, upstream=upstream).lstrip())
+    configuration = sandbox.directory / f"by-hand-{port}.cfg"
+    configuration.write_text(text.format(port=port, upstream=upstream).lstrip())
     process = subprocess.Popen([binary, "-db", "-q", "-f", str(configuration)], stdin=subprocess.DEVNULL)
     try:
         sandbox.wait_for(lambda: listening(port), "the proxy set up by hand")

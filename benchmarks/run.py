@@ -54,15 +54,21 @@ def _changes(found: changes.Changes) -> str:
 
 def _routing(found: routing.Routing) -> str:
     rows = [
-        ["direct, p50", f"{found.direct_p50:.2f} ms", ""],
-        ["added by Fairlead's router, p50", f"**{found.added_p50:.2f} ms**", "0.40 ms"],
-        ["added by the same HAProxy set up by hand, p50", f"{found.added_by_hand_p50:.2f} ms", ""],
-        ["whole latency through Fairlead / by hand, p50", f"**{found.ratio_by_hand:.2f}**", "1.05"],
-        ["p99 direct, Fairlead, by hand", _three(found), ""],
+        ["direct, p50", f"{found.p50_ms[routing.DIRECT]:.2f} ms", ""],
+        ["added by Fairlead's router, p50", f"**{found.added_ms(routing.FAIRLEAD):.2f} ms**", "0.40 ms"],
+        ["added by the same HAProxy, by hand for the same duties", f"{found.added_ms(routing.BY_HAND):.2f} ms", ""],
+        [
+            "added by the same HAProxy, with nothing but a balance line",
+            f"{found.added_ms(routing.BARE_WAY):.2f} ms",
+            "",
+        ],
+        ["whole latency through Fairlead / by hand, p50", f"**{found.ratio:.2f}**", "1.05"],
+        ["whole latency through Fairlead / bare, p50", f"{found.ratio_bare:.2f}", ""],
+        ["p99 direct, Fairlead, by hand, bare", _all_p99(found), ""],
         ["requests sent, failed", f"{found.sent:,}, {found.failed}", "0"],
     ]
     note = (
-        f"Medians of {routing.ROUNDS} rounds of {routing.ROUND_S:g} s in which the three ways took turns: one replica, "
+        f"Medians of {routing.ROUNDS} rounds of {routing.ROUND_S:g} s in which the ways took turns: one replica, "
         f"kept connections, {len(BODY)} bytes. Client, proxy and replica share the machine's cores."
     )
     return f"{table(['what', 'result', 'at most'], rows)}\n\n{note}"
@@ -82,8 +88,9 @@ def _spread(median_s: float, range_s: tuple[float, float]) -> str:
     return f"**{median_s:.2f} s** ({range_s[0]:.2f} to {range_s[1]:.2f})"
 
 
-def _three(found: routing.Routing) -> str:
-    return f"{found.direct_p99:.1f} / {found.fairlead_p99:.1f} / {found.by_hand_p99:.1f} ms"
+def _all_p99(found: routing.Routing) -> str:
+    ways = (routing.DIRECT, routing.FAIRLEAD, routing.BY_HAND, routing.BARE_WAY)
+    return " / ".join(f"{found.p99_ms[way]:.1f}" for way in ways) + " ms"
 
 
 if __name__ == "__main__":
