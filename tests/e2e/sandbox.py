@@ -19,8 +19,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import msgspec
 import psutil
 import yaml
+
+from fairlead.api.client import Client, ConnectionLostError, NotRunningError
+from fairlead.errors import DeadlineError, NotFoundError
+from fairlead.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "examples" / "quickstart"
@@ -96,9 +101,26 @@ class Sandbox:
         return json.loads(self.fairlead(*arguments, "--json").stdout)
 
     def replicas(self, project: str, *, state: str | None = None) -> list[dict[str, Any]]:
-        """The rows of `ps`, those in ``state`` alone if it is given."""
-        rows: list[dict[str, Any]] = self.json("ps", "-p", project)
+        """The rows of `ps`, those in ``state`` alone if it is given.
+
+        What waits looks often, and a command a look would be most of what the machine does: a controller that runs
+        is asked for the rows without one. Where none answers, `ps` starts it.
+        """
+        rows = self._asked(project)
+        if rows is None:
+            rows = self.json("ps", "-p", project)
         return [row for row in rows if state is None or row["state"] == state]
+
+    def _asked(self, project: str) -> list[dict[str, Any]] | None:
+        client = Client(Settings.from_environ(self.environment).socket_path)
+        try:
+            rows = client.replicas(project)
+        except NotFoundError:
+            return []
+        except (NotRunningError, ConnectionLostError, DeadlineError):
+            return None
+        found: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(rows))
+        return found
 
     def controller_pid(self) -> int:
         return int(self.json("controller", "status")["pid"])
