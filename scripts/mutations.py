@@ -326,6 +326,24 @@ MISTAKES = (
         "",
     ),
     Mistake(
+        "call a project down before what it leaves behind is put away",
+        "controller/core.py",
+        "        if result.gone and not put_away:\n",
+        "        if result.gone and not book:\n",
+    ),
+    Mistake(
+        "take a replica that a list leaves out for ended while the router is silent",
+        "rollout/lifecycle.py",
+        "instance.served and view.proxied and not view.confirmed:",
+        "instance.served and view.proxied and not view:",
+    ),
+    Mistake(
+        "start any number beside what a rollback that failed keeps",
+        "rollout/wanted.py",
+        "(state.rollout.phase in ACTIVE or state.rollout.phase is _R.FAILED)",
+        "state.rollout.phase in ACTIVE",
+    ),
+    Mistake(
         "oversleep: wake for nothing that time alone brings",
         "rollout/timers.py",
         "    return min((moment for moment in moments if moment > now_s), default=None)\n",

@@ -15,9 +15,10 @@ from fairlead.errors import FairleadError, StoreConflictError, StoreError
 from fairlead.observed import Health, Observation, ObservedReplica, ReplicaHealth, ReplicaState
 from fairlead.rollout import commands
 from fairlead.routing import RouteStatus
-from tests.simulation.world import Crash
+from tests.simulation.world import Crash, Violation
 
 if TYPE_CHECKING:
+    from fairlead.controller.book import Book
     from tests.simulation.sim import Sim
 
 REST_S = 30.0
@@ -152,6 +153,7 @@ class SimController:
             routes_known=not silent,
         )
         sim.looks += 1
+        before = self.core.books.get(project)
         was_gone = self._is_gone(project)
         try:
             orders = self.core.observe(observation, sim.wall_s(), put_away=project in self._put_away)
@@ -162,6 +164,7 @@ class SimController:
             self.die("another controller has the lease")
             return
         except StoreError:
+            self._unwritten(project, before)
             sim.world.at(TROUBLE_S, self.wake)
             return
         sim.safety.after_step(self, observation)
@@ -176,6 +179,11 @@ class SimController:
         elif project not in self._cleaning:
             self._clean_up(project)
         self._set_timer(project)
+
+    def _unwritten(self, project: str, before: Book | None) -> None:
+        """A commit failed: what cannot be written down has not happened."""
+        if self.core.books.get(project) is not before:
+            raise Violation("not-stored", f"{self.name} knows more of {project} than could be written down")
 
     def _is_gone(self, project: str) -> bool:
         book = self.core.books.get(project)
@@ -265,6 +273,7 @@ class SimController:
         del self.flying[order.intent]
         if error is not None:
             sim.world.say(self.name, f"hears of {order.command.key}: {error.message}")
+        before = self.core.books.get(order.project)
         try:
             self.core.settle(order.project, order.intent, order.command, error, sim.wall_s())
         except Crash:
@@ -274,6 +283,6 @@ class SimController:
             self.die("another controller has the lease")
             return
         except StoreError:
-            pass
+            self._unwritten(order.project, before)
         sim.safety.after_step(self, None)
         self.wake()

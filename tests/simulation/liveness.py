@@ -17,6 +17,7 @@ from tests.simulation.router import NEIGHBOUR, PROJECT
 from tests.simulation.world import Violation
 
 if TYPE_CHECKING:
+    from tests.simulation.replicas import Real
     from tests.simulation.sim import Sim
 
 CHAOS_AFTER_LAST_ACT_S = (2.0, 60.0)
@@ -25,6 +26,12 @@ BOUND_S = 8000.0
 
 SETTLED_FOR_S = 400.0
 """Long enough for every stream to end and every backoff to run out."""
+
+PROMPT_S = 10.0
+"""The longest that the first two ends of a replica may go without a successor: well below a look at rest."""
+
+BOOTED_S = 3.0
+"""Long enough for a replica to get ready in a healthy world."""
 
 NEVER_READY = ("no-start", "crash", "never-ready", "oom", "ends", "port-taken")
 
@@ -137,13 +144,28 @@ class Liveness:
         self._no_leak()
 
     def _heals(self) -> None:
-        """A replica that dies without anybody's doing is followed by another."""
+        """A replica that dies without anybody's doing is followed by another, and so is that one, a little later."""
         sim = self._sim
         reals = [r for _, r in sorted(sim.engine.reals.items()) if r.serves and r.spec.project == PROJECT]
-        if reals:
-            victim = reals[sim.world.rng.randrange(len(reals))]
-            sim.behaviour.fall(victim, Exit(cause=ExitCause.KILLED, code=-9))
-            self._converged()
+        if not reals:
+            return
+        victim = reals[sim.world.rng.randrange(len(reals))]
+        for _ in range(2):
+            victim = self._successor(victim)
+        self._converged()
+
+    def _successor(self, victim: Real) -> Real:
+        """Who serves in the place of ``victim``, which dies now."""
+        sim = self._sim
+        sim.behaviour.fall(victim, Exit(cause=ExitCause.KILLED, code=-9))
+        until_s = sim.world.now_s + PROMPT_S
+        while True:
+            for real in sim.engine.reals.values():
+                if (real.service, real.spec.slot) == (victim.service, victim.spec.slot) and real.runs:
+                    self._pass(BOOTED_S)
+                    return real
+            if not sim.until(until_s):
+                raise Violation("late", f"{victim.id} died {PROMPT_S:g} s ago, and nothing has followed it")
 
     def _bad(self) -> None:
         """A broken file is taken back or waits for a person; what served before serves on."""
@@ -192,7 +214,8 @@ class Liveness:
         tolerant = update.max_failure_ratio > 0 or update.failure_action is FailureAction.CONTINUE
         if how == "ends" and not _keys(self._book(), state.target):
             return  # With `restart: on-failure` and no port this is a task that is done.
-        if transaction.phase is _T.SUCCEEDED and state.target.replicas > 0 and not tolerant:
+        counts = state.target.replicas > 0 or how == "port-taken"
+        if transaction.phase is _T.SUCCEEDED and counts and not tolerant:
             raise Violation("released-broken", f"{name} is released and is {how}")
 
     def _down(self) -> None:

@@ -193,6 +193,8 @@ class Safety:
         sim = self._sim
         if not sim.store.is_open(order.intent):
             raise Violation("not-journalled", f"{order.command.key} has no open intent {order.intent}")
+        if any(o.project == order.project and o.command.key == order.command.key for o in controller.flying.values()):
+            raise Violation("twice", f"{order.command.key} is asked for while it is being carried out")
         if controller.core.epoch != sim.store.newest_epoch:
             raise Violation("stale-leader", f"{controller.name} acts with an old lease: {order.command.key}")
         if isinstance(order.command, commands.StartReplica):
@@ -230,10 +232,20 @@ class Safety:
             self._measure(name, services.get(name), controller)
         for name, state in services.items():
             if self._states.get(name) is not state:
+                self._given_up(self._states.get(name), state)
                 self._ready[name] = frozenset(i.id for i in state.instances if i.phase is InstancePhase.READY)
         for name in self._ready.keys() - services.keys():
             del self._ready[name]
         self._states = dict(services)
+
+    def _given_up(self, before: ServiceState | None, state: ServiceState) -> None:
+        """One that drains is not believed ended while something is open to it, whatever lists leave out."""
+        draining = {i.id for i in before.instances if i.phase is InstancePhase.DRAINING} if before is not None else ()
+        for instance in state.instances:
+            if instance.id in draining and instance.phase is InstancePhase.STOPPED:
+                real = self._sim.engine.reals.get(instance.id)
+                if real is not None and real.runs and real.requests:
+                    raise Violation("given-up", f"{instance.id} runs, has {len(real.requests)} open, and is given up")
 
     def _finished(self, book: Book) -> None:
         """A release that has ended stays as it ended."""

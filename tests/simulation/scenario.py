@@ -124,6 +124,7 @@ class Scenario:
             depends_on["db"] = Dependency(condition=Condition.HEALTHY)
         if name in ("api", "db") and "job" in names:
             depends_on["job"] = Dependency(condition=Condition.COMPLETED)
+        replicas = 1 if name == "db" else self._scales[name]
         ports = {"api": (Port(target=8000, published=8080),), "web": (Port(target=80, published=80),)}.get(name, ())
         if name == "db":
             ports = (Port(target=5432, published=5432),)
@@ -131,9 +132,11 @@ class Scenario:
             ports = (*ports, Port(target=443, published=443))
         if bad == "port-taken":
             ports = (Port(target=8000, published=TAKEN_PORT),)
+            # Nobody would serve there, and it is refused all the same.
+            replicas = 0 if self._more.random() < 0.3 else replicas
         mounts = (Mount(type="volume", source="data", target="/data"),) if name == "db" else ()
         deploy = Deploy(
-            replicas=1 if name == "db" else self._scales[name],
+            replicas=replicas,
             update=self._updates.get(name),
             rollback=self._rollbacks.get(name),
             restart_policy=RestartPolicy(condition=self._condition) if self._condition else None,
