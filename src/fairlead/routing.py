@@ -58,6 +58,7 @@ class Route:
     ``hold_timeout_s``: how long a request waits for a first ready endpoint when the pool is empty before it
     gets 503 (0: at once). ``retries``: connection attempts on other endpoints for idempotent requests.
     ``timeout_s``: how long a response may take between two bytes; None: the router's default.
+    ``connect_timeout_s``: how long an endpoint may take to accept a connection before another one is asked.
     ``inside``: the listener is not on this machine's addresses but on these networks of the engine, under these
     names (network → names); it is there for other services, not for the world.
     """
@@ -75,6 +76,7 @@ class Route:
     hold_timeout_s: float = 30.0
     retries: int = 4
     timeout_s: float | None = None
+    connect_timeout_s: float = 0.5
     send_proxy: bool = False
     inside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ import msgspec
 
 from fairlead.rollout.policy import ServicePolicy, policy_of
 from fairlead.routing import Listen, Route
-from fairlead.spec.model import Port, RouteProtocol, Service
+from fairlead.spec.model import Order, Port, RouteProtocol, Service
 from fairlead.spec.revision import Revision
 
 NOT_HTTP = frozenset(
@@ -20,6 +20,13 @@ NOT_HTTP = frozenset(
 
 INSIDE_TIMEOUT_S = 3600.0
 """A service that calls another waits as long as it did without a router in between."""
+
+CONNECT_TIMEOUT_S = 0.5
+"""Replicas are near: who does not accept at once is gone, address and all, and another one is asked."""
+
+CONNECT_ALONE_S = 5.0
+"""The same with nobody else to ask: long enough for the kernel's second and third attempt, after 1 and 3 s (RFC 6298,
+2.1 and 5.5)."""
 
 _HTTP_PROTOCOLS = frozenset({"http", "https", "h2c", "http2", "grpc", "ws", "wss", "kubernetes.io/h2c"})
 
@@ -75,8 +82,14 @@ def _route(project: str, service: Service, port: Port, policy: ServicePolicy) ->
         hold_timeout_s=policy.hold_timeout_s,
         retries=4 if options.retries is None else options.retries,
         timeout_s=options.timeout_s,
+        connect_timeout_s=_connect_timeout_s(policy),
         send_proxy=options.send_proxy,
     )
+
+
+def _connect_timeout_s(policy: ServicePolicy) -> float:
+    """Where the pool is emptied on purpose there is no other endpoint to ask: a request that gave up would fail."""
+    return CONNECT_ALONE_S if policy.update.order is Order.STOP_FIRST else CONNECT_TIMEOUT_S
 
 
 def _inside_route(project: str, service: Service, port: Port, policy: ServicePolicy) -> Route:
@@ -92,5 +105,6 @@ def _inside_route(project: str, service: Service, port: Port, policy: ServicePol
         hold_timeout_s=policy.hold_timeout_s,
         retries=4 if options.retries is None else options.retries,
         timeout_s=options.timeout_s or INSIDE_TIMEOUT_S,
+        connect_timeout_s=_connect_timeout_s(policy),
         inside=port.inside,
     )

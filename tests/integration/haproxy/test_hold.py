@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from dataclasses import replace
 
 import aiohttp
 
+from fairlead.rollout.definition import CONNECT_ALONE_S, CONNECT_TIMEOUT_S
+from fairlead.routing import Address, Endpoint, EndpointState, Route
+from tests.contract.engines.harness import eventually
 from tests.contract.routers.harness import DEADLINE_S
 from tests.integration.haproxy.world import World, replica_of, url
 
@@ -31,6 +36,45 @@ async def test_requests_wait_for_the_first_replica(world: World) -> None:
         await world.apply(route, [new.endpoint()])
         assert await asyncio.gather(*gets) == ["shop.db.2"] * 10
         assert await asyncio.gather(*posts) == [5000] * 10
+
+
+async def test_a_request_on_its_way_to_the_only_replica_arrives_although_the_pool_is_emptied(world: World) -> None:
+    """The replica is slow to accept; the kernel asks again a second later, and by then it has left the pool."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as crowded:
+        address = Address(host="127.0.0.1", port=crowded.getsockname()[1])
+        fill = [socket.create_connection((address.host, address.port))]
+        route = replace(world.route(), connect_timeout_s=CONNECT_ALONE_S, hold_timeout_s=DEADLINE_S)
+        endpoint = Endpoint(replica_id="shop.db.1", address=address)
+        await world.apply(route, [endpoint])
+        async with aiohttp.ClientSession() as session:
+
+            async def get() -> int:
+                async with session.get(url(route)) as response:
+                    return response.status
+
+            asked = asyncio.create_task(get())
+            await eventually(lambda: in_flight(world, route), "the request is on its way")
+            await world.apply(route, [replace(endpoint, state=EndpointState.DRAIN)])
+            await asyncio.sleep(1.2 * CONNECT_TIMEOUT_S)
+            assert not asked.done(), "it waits for the connection"
+            served = await asyncio.start_server(_empty_answer, sock=crowded)
+            async with served:
+                assert await asyncio.wait_for(asked, DEADLINE_S) == 200
+        for connection in fill:
+            connection.close()
+
+
+async def _empty_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+    writer.close()
+
+
+async def in_flight(world: World, route: Route) -> bool:
+    status = (await world.router.observe(route.project))[route.key]
+    return any(endpoint.in_flight for endpoint in status.endpoints)
 
 
 async def test_a_request_that_nobody_takes_is_refused_in_words(world: World) -> None:

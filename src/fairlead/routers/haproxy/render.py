@@ -116,8 +116,7 @@ def _global(environment: Environment, mark: str) -> list[str]:
         *drop,
         "",
         "defaults",
-        # Replicas are on this machine: who does not answer at once is gone, address and all, and another is asked.
-        "    timeout connect 500ms",
+        "    timeout connect 5s",
         f"    timeout client {TIMEOUT_S:g}s",
         f"    timeout server {TIMEOUT_S:g}s",
         "    timeout http-request 60s",
@@ -243,6 +242,7 @@ def _backend(route: Route, *, servers: bool) -> list[str]:
         f"backend {quoted(route.key)}",
         f"    mode {'http' if http else 'tcp'}",
         *(f"    {line}" for line in BALANCE[route.balance]),
+        f"    timeout connect {_ms(route.connect_timeout_s)}",
         f"    retries {max(0, route.retries)}",
         *(_http_rules(route) if http else _tcp_timeouts(route)),
         *([f"    default-server {options}"] if options else []),
