@@ -153,7 +153,8 @@ async def test_limits_reach_the_kernel(world: World) -> None:
     service = replace(
         SLEEPER,
         deploy=Deploy(limits=Resources(cpus=0.5, memory_bytes=32 << 20, pids=17)),
-        ulimits={"nofile": Ulimit(soft=123, hard=456)},
+        # Not nofile: runc is a Go program, and those change it for themselves while they start.
+        ulimits={"memlock": Ulimit(soft=128 << 10, hard=256 << 10)},
         extra={
             "shm_size": "2097152",
             "sysctls": {"net.core.somaxconn": "77"},
@@ -164,8 +165,8 @@ async def test_limits_reach_the_kernel(world: World) -> None:
     spec = await world.started(world.project(service), "app")
     host = (await world.inspect(spec))["HostConfig"]
     assert (host["NanoCpus"], host["Memory"], host["PidsLimit"]) == (500_000_000, 32 << 20, 17)
-    seen = await world.sh(spec, "ulimit -n; ulimit -Hn; cat /proc/sys/net/core/somaxconn /proc/1/oom_score_adj")
-    assert seen.splitlines() == ["123", "456", "77", "500"]
+    seen = await world.sh(spec, "ulimit -l; ulimit -Hl; cat /proc/sys/net/core/somaxconn /proc/1/oom_score_adj")
+    assert seen.splitlines() == ["128", "256", "77", "500"]
     assert "CapEff:\t0000000000000000" in await world.sh(spec, "cat /proc/self/status")
     assert "/dev/shm tmpfs rw,nosuid,nodev,noexec,relatime,size=2048k" in await world.sh(spec, "cat /proc/mounts")
     stats = await world.engine.stats([spec.id])
