@@ -6,7 +6,7 @@ Written by `rollout` (it decides who is in the pool), carried out by `routers`. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -31,6 +31,14 @@ class Address:
 
     host: str
     port: int
+
+
+Reach = Callable[[Address, bytes, float], Awaitable[bytes]]
+"""Connects to a replica that cannot be reached from here: `(address, request, timeout_s)` → the head of its answer.
+
+An empty request connects only. Raises OSError and TimeoutError, as a connection from here would, and RouterError where
+nobody could be asked, which says nothing of the replica.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

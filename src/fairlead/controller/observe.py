@@ -17,7 +17,7 @@ from fairlead.probes.base import ProbeTarget
 from fairlead.probes.runner import HealthMonitor
 from fairlead.rollout.states import InstancePhase
 from fairlead.routers.base import Router
-from fairlead.routing import RouteStatus
+from fairlead.routing import Reach, RouteStatus
 from fairlead.spec.model import Service
 
 _log = logs.room("controller.observe")
@@ -31,7 +31,7 @@ async def observe(book: Book, engine: Engine, router: Router, monitor: HealthMon
     :raises EngineError: the engine does not answer, so that nothing is known.
     """
     replicas = await engine.observe(book.name)
-    _probe(book, replicas, engine, monitor)
+    await _probe(book, replicas, engine, router, monitor)
     health = monitor.health()
     listed = {replica.id for replica in replicas}
     # A replica that this list leaves out may still answer its probes.
@@ -59,12 +59,19 @@ async def _routes(book: Book, router: Router) -> Mapping[str, RouteStatus] | Non
         return None
 
 
-def _probe(book: Book, replicas: tuple[ObservedReplica, ...], engine: Engine, monitor: HealthMonitor) -> None:
+async def _probe(
+    book: Book, replicas: tuple[ObservedReplica, ...], engine: Engine, router: Router, monitor: HealthMonitor
+) -> None:
     phases = {i.id: i.phase for state in book.services.values() for i in state.instances}
+    try:
+        reach = await router.reach()
+    except FairleadError as error:
+        _log.warning("replicas cannot be probed", project=book.name, error=error.message)
+        return
     for replica in replicas:
         service = _service(book, replica)
         if replica.state is ReplicaState.RUNNING and service and phases.get(replica.id) in _PROBED:
-            monitor.watch(replica.id, service, _target(replica, service, engine))
+            monitor.watch(replica.id, service, _target(replica, service, engine, reach))
         else:
             monitor.forget(replica.id)
 
@@ -74,7 +81,7 @@ def _service(book: Book, replica: ObservedReplica) -> Service | None:
     return definition.revision.service if definition else None
 
 
-def _target(replica: ObservedReplica, service: Service, engine: Engine) -> ProbeTarget:
+def _target(replica: ObservedReplica, service: Service, engine: Engine, reach: Reach | None) -> ProbeTarget:
     first = next((p.target for p in service.ports if p.target in replica.addresses), None)
     if first is None:
         first = next(iter(sorted(replica.addresses)), None)
@@ -86,4 +93,5 @@ def _target(replica: ObservedReplica, service: Service, engine: Engine) -> Probe
         run=partial(engine.run, replica.id),
         native_health=replica.native_health,
         native_check=replica.native_check,
+        reach=reach,
     )

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fairlead.observed import CommandResult, Health
-from fairlead.routing import Address
+from fairlead.routing import Address, Reach
 from fairlead.spec.model import Healthcheck
 
 RunCommand = Callable[[Sequence[str], float], Awaitable[CommandResult]]
@@ -21,7 +21,8 @@ class ProbeTarget:
     """What a probe goes to. ``address`` is the first port's, None: the replica opens no port.
 
     ``addresses`` maps container ports to where they listen, for probes that name one. ``native_check``: the health
-    check that the engine runs by itself, the file's or the image's; ``native_health``: what it says of that.
+    check that the engine runs by itself, the file's or the image's; ``native_health``: what it says of that. ``reach``:
+    how to connect to it where that cannot be done from here.
     """
 
     replica_id: str
@@ -30,6 +31,7 @@ class ProbeTarget:
     addresses: Mapping[int, Address] = field(default_factory=dict)
     native_health: Health | None = None
     native_check: Healthcheck | None = None
+    reach: Reach | None = None
 
     def address_of(self, port: int | None) -> Address | None:
         """Where container port ``port`` listens, None if that is not known. None asks for the first port.

@@ -7,13 +7,13 @@ and with many replicas the probes are most of what it does at rest.
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote
 
 from fairlead.probes.tcp import connected, shown
-from fairlead.routing import Address
+from fairlead.routing import Address, Reach
 
 LARGEST_HEAD_BYTES = 64 * 1024
 _READ_BYTES = 16 * 1024
@@ -49,7 +49,17 @@ async def get(address: Address, path: str, headers: Mapping[str, str]) -> Head:
     loop = asyncio.get_running_loop()
     async with connected(address) as connection:
         await loop.sock_sendall(connection, request)
-        return await _head(loop, connection)
+        return await _head(partial(loop.sock_recv, connection, _READ_BYTES))
+
+
+async def get_through(reach: Reach, address: Address, path: str, headers: Mapping[str, str], timeout_s: float) -> Head:
+    """As :func:`get`, of a replica that cannot be reached from here."""
+    parts = iter([await reach(address, _request(address, path, headers), timeout_s)])
+
+    async def part() -> bytes:
+        return next(parts, b"")
+
+    return await _head(part)
 
 
 def _request(address: Address, path: str, headers: Mapping[str, str]) -> bytes:
@@ -64,7 +74,7 @@ def _request(address: Address, path: str, headers: Mapping[str, str]) -> bytes:
     return "\r\n".join([f"GET {target} HTTP/1.1", *lines, "", ""]).encode()
 
 
-async def _head(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> Head:
+async def _head(part: Callable[[], Awaitable[bytes]]) -> Head:
     data = b""
     while True:
         head, end, rest = data.partition(b"\r\n\r\n")
@@ -78,7 +88,7 @@ async def _head(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> H
             raise BadAnswerError(f"it begins with {data[:40]!r}")
         if len(data) > LARGEST_HEAD_BYTES:
             raise BadAnswerError(f"a head of more than {LARGEST_HEAD_BYTES // 1024} KiB")
-        more = await loop.sock_recv(connection, _READ_BYTES)
+        more = await part()
         if not more:
             if data:
                 raise BadAnswerError("the connection was closed inside the head")

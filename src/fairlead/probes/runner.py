@@ -16,6 +16,7 @@ from functools import partial
 
 from fairlead import logs
 from fairlead.clock import Clock
+from fairlead.errors import RouterError
 from fairlead.observed import Health, ReplicaHealth
 from fairlead.probes import command, http, tcp
 from fairlead.probes.base import ProbeResult, ProbeTarget
@@ -31,6 +32,12 @@ CONCURRENCY = {ProbeKind.TCP: 64, ProbeKind.HTTP: 64, ProbeKind.COMMAND: 16}
 
 _GRACE_S = 1.0
 """How long over its own timeout a probe may take before it is cancelled."""
+
+_FAR_GRACE_S = 15.0
+"""The same where somebody else looks at the clock, and the question has a way to go."""
+
+_NO_WAY_S = 0.25
+"""When to look again for a way to replicas that cannot be reached from here."""
 
 _IDLE_S = 60.0
 _ROUND_S = 0.125
@@ -208,10 +215,13 @@ class HealthMonitor:
             self._earlier.set()
 
     async def _attempt(self, watched: _Watched, role: Role, probe: Probe) -> None:
-        self._take(watched, role, await self._result(watched, probe))
+        while (result := await self._result(watched, probe)) is None:
+            await asyncio.sleep(_NO_WAY_S)
+        self._take(watched, role, result)
 
-    async def _result(self, watched: _Watched, probe: Probe) -> ProbeResult:
-        limit_s = probe.timeout_s + _GRACE_S
+    async def _result(self, watched: _Watched, probe: Probe) -> ProbeResult | None:
+        """None where nobody could be asked: that says nothing of the replica."""
+        limit_s = probe.timeout_s + (_GRACE_S if watched.target.reach is None else _FAR_GRACE_S)
         try:
             async with asyncio.timeout(limit_s):
                 return await self._checks.probe(watched.target, probe)
@@ -219,6 +229,9 @@ class HealthMonitor:
             return ProbeResult(
                 passed=False, reason=f"{probe.kind} probe: no result within {limit_s:g} s", duration_s=limit_s
             )
+        except RouterError as error:
+            _log.info("no way to ask", replica=watched.replica_id, error=error.message)
+            return None
         except Exception as error:
             # A mistake in one probe must not end the watch over all other replicas.
             _log.exception("a probe raised", replica=watched.replica_id, kind=probe.kind)

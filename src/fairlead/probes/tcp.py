@@ -16,19 +16,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fairlead.probes.base import ProbeResult, ProbeTarget
-from fairlead.routing import Address
+from fairlead.routing import Address, Reach
 from fairlead.spec.model import Probe
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 async def probe(target: ProbeTarget, probe: Probe) -> ProbeResult:
-    """Open a connection and close it again. Never raises for a target that fails."""
+    """Open a connection and close it again. Never raises for a target that fails.
+
+    :raises RouterError: it could not be asked at all, because only the router reaches it.
+    """
     address = target.address_of(probe.port)
     if address is None:
         return ProbeResult(passed=False, reason=no_address("tcp", probe), duration_s=0.0)
     started_s = time.monotonic()
-    fault = await _fault(address, probe.timeout_s)
+    fault = await _fault(address, probe.timeout_s, target.reach)
     return ProbeResult(
         passed=fault is None,
         reason=f"tcp {shown(address)}: {fault or 'accepts connections'}",
@@ -72,8 +75,11 @@ async def connected(address: Address) -> AsyncIterator[socket.socket]:
         yield connection
 
 
-async def _fault(address: Address, timeout_s: float) -> str | None:
+async def _fault(address: Address, timeout_s: float, reach: Reach | None) -> str | None:
     try:
+        if reach is not None:
+            await reach(address, b"", timeout_s)
+            return None
         async with asyncio.timeout(timeout_s), connected(address):
             return None
     except TimeoutError:

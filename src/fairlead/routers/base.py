@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from fairlead.routing import Route, RouteStatus
+from fairlead.routing import Reach, Route, RouteStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +62,10 @@ class Router(Protocol):
 
     async def observe(self, project: str) -> Mapping[str, RouteStatus]:
         """What the running proxy says of each route of ``project``, by route key. Empty if no proxy runs."""
+        ...
+
+    async def reach(self) -> Reach | None:
+        """How a probe gets to the replicas where this process cannot; None where it can."""
         ...
 
     async def shed(self, project: str, replica_id: str, share: float) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from fairlead.errors import PortTakenError, RouterError, RouterUnavailableError
 from fairlead.routers.base import RouterCapabilities, TrafficSample
 from fairlead.routers.words import Words
-from fairlead.routing import Endpoint, EndpointState, EndpointStatus, Route, RouteStatus
+from fairlead.routing import Endpoint, EndpointState, EndpointStatus, Reach, Route, RouteStatus
 from fairlead.spec.model import RouteProtocol
 
 _FIRST_CHOSEN_PORT = 30_000
@@ -142,6 +142,10 @@ class MemoryRouter:
             streams=load.streams,
             failing=load.failing,
         )
+
+    async def reach(self) -> Reach | None:
+        """Replicas are where the controller is."""
+        return None
 
     async def shed(self, project: str, replica_id: str, share: float) -> int:
         load = self._load.get(replica_id, Load())

@@ -30,7 +30,7 @@ from fairlead.routers.haproxy.render import Environment, hold_map
 from fairlead.routers.haproxy.state import DamagedStateError, Desired, load, save, set_aside
 from fairlead.routers.haproxy.status import Counters, PassiveHealth, WorkerReport, report, samples, statuses
 from fairlead.routers.words import Words
-from fairlead.routing import Route, RouteStatus
+from fairlead.routing import Reach, Route, RouteStatus
 
 LOCK_DEADLINE_S = 60.0
 _SWEEP_EVERY_S = 0.5
@@ -88,6 +88,10 @@ class HAProxyRouter:
             tcp=True,
             counts_streams=True,
         )
+
+    async def reach(self) -> Reach | None:
+        """Replicas are on this machine."""
+        return None
 
     # ── change ──────────────────────────────────────────────────────────────────────────────────────────────
 
