@@ -129,6 +129,22 @@ class Client:
         docker.api_version = f"v{major}.{minor}"
         return Exec(docker, exec_id, tty=False).start(detach=False)
 
+    async def attached(self, container_id: str) -> Stream:
+        """The standard streams of a container that is not started yet, from its first byte on."""
+        major, minor = await self.api_version()
+        docker = self._connected()
+        docker.api_version = f"v{major}.{minor}"
+        stream = docker.containers.container(container_id).attach(stdin=True, stdout=True, stderr=True)
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                return await stream.__aenter__()
+        except TimeoutError as error:
+            raise self._silent(REQUEST_TIMEOUT_S) from error
+        except aiodocker.DockerError as error:
+            raise ApiError(error.status, str(error.message)) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._gone(error) from error
+
     async def close(self) -> None:
         """Let go of the daemon. Whoever still reads a stream is woken with :class:`EngineUnavailableError`."""
         for response in self._streams:
@@ -202,11 +218,14 @@ class Client:
                     raise ApiError(response.status, _message(await response.read()))
                 yield response
         except (aiohttp.ClientError, OSError) as error:
-            why = (self._tunnel.said if self._tunnel is not None else "") or error
-            raise EngineUnavailableError(
-                f"the Docker daemon at {self.endpoint.url} does not answer: {why}",
-                hint=f"it was named by {self.endpoint.source}; is it running? `fairlead doctor` says more",
-            ) from error
+            raise self._gone(error) from error
+
+    def _gone(self, error: Exception) -> EngineUnavailableError:
+        why = (self._tunnel.said if self._tunnel is not None else "") or error
+        return EngineUnavailableError(
+            f"the Docker daemon at {self.endpoint.url} does not answer: {why}",
+            hint=f"it was named by {self.endpoint.source}; is it running? `fairlead doctor` says more",
+        )
 
     def _silent(self, timeout_s: float) -> EngineUnavailableError:
         return EngineUnavailableError(f"the Docker daemon at {self.endpoint.url} gave no answer in {timeout_s:g} s")

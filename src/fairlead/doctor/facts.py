@@ -50,7 +50,8 @@ class HostFacts:
 class DaemonFacts:
     """A Docker daemon, as it tells of itself. ``error`` is why it could not be asked; the rest is empty then.
 
-    ``same_machine``: its containers' addresses can be reached from here. ``clock_ahead_s``: its clock against ours.
+    ``same_machine``: its containers' addresses can be reached from here. ``machine``: what its own is called.
+    ``clock_ahead_s``: its clock against ours.
     """
 
     source: str
@@ -66,6 +67,7 @@ class DaemonFacts:
     cpus: int = 0
     memory_bytes: int = 0
     root_free_bytes: int | None = None
+    machine: str = ""
     same_machine: bool = False
     rootless: bool = False
     live_restore: bool = False
@@ -117,6 +119,7 @@ async def _asked(client: Client, endpoint: Endpoint) -> DaemonFacts:
         cpus=int(info.get("NCPU") or 0),
         memory_bytes=int(info.get("MemTotal") or 0),
         root_free_bytes=await asyncio.to_thread(_free_bytes, root) if same else None,
+        machine=str(info.get("Name") or ""),
         same_machine=same,
         rootless="name=rootless" in (info.get("SecurityOptions") or ()),
         live_restore=bool(info.get("LiveRestoreEnabled")),
@@ -166,7 +169,11 @@ def _dns_error() -> str:
 
 
 def _holder(port: int) -> PortHolder | None:
-    for connection in psutil.net_connections(kind="tcp"):
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except psutil.AccessDenied:
+        return None  # macOS tells nobody but root
+    for connection in connections:
         if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
             return PortHolder(port=port, pid=connection.pid, name=_process_name(connection.pid))
     return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import shutil
 import socket
@@ -16,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.docker_world import BUSYBOX
-from tests.e2e.sandbox import BIN, Sandbox
+from tests.e2e.sandbox import Sandbox
+from tests.integration.docker.credentials import certificates, ssh_client, ssh_keys, sshd_config
 from tests.integration.docker.daemon import private_daemon
 from tests.integration.docker.live import docker_sandbox, end
 
@@ -79,29 +79,6 @@ def test_a_host_that_does_not_let_us_in_is_told_in_the_words_of_ssh(tmp_path: Pa
         del sandbox.environment["DOCKER_HOST"]
 
 
-def certificates(folder: Path) -> None:
-    """A certificate authority, the server's certificate for 127.0.0.1 and the client's."""
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=TIMEOUT_S)
-
-    new = ["-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    openssl("req", "-x509", *new, "-keyout", "ca-key.pem", "-out", "ca.pem", "-subj", "/CN=fairlead test authority")
-    for name, key, cert, extension in (
-        (
-            "127.0.0.1",
-            "server-key.pem",
-            "server-cert.pem",
-            "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n",
-        ),
-        ("client", "key.pem", "cert.pem", "extendedKeyUsage=clientAuth\n"),
-    ):
-        (folder / "extensions").write_text(extension)
-        openssl("req", *new[:3], "-keyout", key, "-out", "request", "-subj", f"/CN={name}")
-        signing = ["-CA", "ca.pem", "-CAkey", "ca-key.pem", "-CAcreateserial", "-days", "2", "-extfile", "extensions"]
-        openssl("x509", "-req", "-in", "request", "-out", cert, *signing)
-
-
 @contextlib.contextmanager
 def sshd(folder: Path) -> Iterator[Mapping[str, str]]:
     """A server with keys of its own; the environment with which a command reaches the daemon through it."""
@@ -109,35 +86,19 @@ def sshd(folder: Path) -> Iterator[Mapping[str, str]]:
     if program is None or os.geteuid() != 0:
         assert not os.environ.get("FAIRLEAD_NEED_DOCKER"), "openssh-server is missing"
         pytest.skip("needs openssh-server, and root to run it")
-    for name in ("host", "user"):
-        key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
-        subprocess.run(key, check=True, timeout=TIMEOUT_S)
-    shutil.copy(folder / "user.pub", folder / "authorized_keys")
+    ssh_keys(folder)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    (folder / "sshd_config").write_text(
-        f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized_keys\n"
-        f"PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n"
-    )
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
-    (folder / "ssh_config").write_text(
-        f"IdentityFile {folder}/user\nIdentitiesOnly yes\nUserKnownHostsFile {folder}/known_hosts\n"
-    )
-    # ssh reads its configuration in the user's real home, which is none of a test's business.
-    (folder / "bin").mkdir()
-    (folder / "bin" / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/ssh_config "$@"\n')
-    (folder / "bin" / "ssh").chmod(0o755)
+    (folder / "sshd_config").write_text(sshd_config(folder, "127.0.0.1", port))
+    environment = ssh_client(folder, "127.0.0.1", port)
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     with (folder / "sshd.log").open("wb") as log:
         server = subprocess.Popen(
             [program, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log, stdin=subprocess.DEVNULL
         )
     try:
-        yield {
-            "DOCKER_HOST": f"ssh://{getpass.getuser()}@127.0.0.1:{port}",
-            "PATH": os.pathsep.join([str(folder / "bin"), str(BIN), os.environ["PATH"]]),
-        }
+        yield environment
     finally:
         server.terminate()
         server.wait(timeout=TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""A daemon on another machine is refused before anything changes; one on this machine never, whatever leads there."""
+"""Whether a daemon is on this machine, whatever leads there."""
 
 from __future__ import annotations
 
@@ -7,26 +7,12 @@ from typing import Any
 
 import pytest
 
-from fairlead.docker_api.client import Client
 from fairlead.docker_api.endpoint import Endpoint
-from fairlead.docker_api.machine import is_this_machine, refuse_another
-from fairlead.errors import RefusedError
+from fairlead.docker_api.machine import is_this_machine, runs_programs_of_ours
 
 HERE = {"KernelVersion": platform.release(), "Name": platform.node()}
 LOCAL = Endpoint(url="unix:///var/run/docker.sock", source="the default socket")
 OVER_SSH = Endpoint(url="ssh://deploy@db7", source="DOCKER_HOST")
-
-
-class Told(Client):
-    """A daemon that says ``info`` of itself."""
-
-    def __init__(self, endpoint: Endpoint, info: dict[str, Any]) -> None:
-        super().__init__(endpoint)
-        self.info = info
-
-    async def get(self, path: str, /, *, timeout_s: float = 0.0, **params: Any) -> Any:
-        assert path == "/info"
-        return self.info
 
 
 @pytest.mark.parametrize(
@@ -44,8 +30,17 @@ def test_which_machine_it_is(endpoint: Endpoint, info: dict[str, Any], here: boo
     assert is_this_machine(endpoint, info) is here
 
 
-async def test_another_machine_is_refused_with_the_way_there() -> None:
-    with pytest.raises(RefusedError, match="runs on db7, not on this machine") as refused:
-        await refuse_another(Told(OVER_SSH, {**HERE, "Name": "db7"}))
-    assert "ssh HOST fairlead up" in (refused.value.hint or "")
-    await refuse_another(Told(OVER_SSH, HERE))
+@pytest.mark.parametrize(
+    ("system", "info", "runs"),
+    [
+        ("Linux", HERE, True),
+        ("Linux", {"KernelVersion": "another", "Architecture": platform.machine()}, True),
+        ("Linux", {"KernelVersion": "another", "Architecture": "of another kind"}, False),
+        ("Darwin", {"KernelVersion": "of a VM", "Architecture": platform.machine()}, False),
+    ],
+)
+def test_where_a_program_of_this_machine_runs(
+    monkeypatch: pytest.MonkeyPatch, system: str, info: dict[str, Any], runs: bool
+) -> None:
+    monkeypatch.setattr(platform, "system", lambda: system)
+    assert runs_programs_of_ours(LOCAL, info) is runs

@@ -59,7 +59,6 @@ def test_what_is_wrong_with_a_machine(change: dict[str, object], check: str, lev
     ("change", "check", "level"),
     [
         ({"api": (1, 38)}, "api", Level.ERROR),
-        ({"same_machine": False, "root_free_bytes": None}, "network", Level.ERROR),
         ({"rootless": True}, "network", Level.ERROR),
         ({"root_free_bytes": 1 << 20}, "disk", Level.WARNING),
         ({"storage": "vfs"}, "storage", Level.WARNING),
@@ -73,6 +72,14 @@ def test_what_is_wrong_with_a_daemon(change: dict[str, object], check: str, leve
     (finding,) = worst(judge_daemon(replace(DAEMON, **change)))  # type: ignore[arg-type]
     assert (finding.check, finding.level) == (check, level)
     assert finding.fix
+
+
+def test_the_way_to_the_containers_is_told() -> None:
+    far = replace(DAEMON, same_machine=False, machine="db7", root_free_bytes=None)
+    for facts, told in ((DAEMON, "directly"), (far, "run on db7: a relay there")):
+        (finding,) = (found for found in judge_daemon(facts) if found.check == "network")
+        assert finding.level is Level.OK
+        assert told in finding.message
 
 
 def test_a_daemon_that_does_not_answer_is_one_finding() -> None:

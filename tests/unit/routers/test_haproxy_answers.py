@@ -81,6 +81,13 @@ async def test_sessions_are_read_with_their_age(tmp_path: Path) -> None:
     server.close()
 
 
+async def test_a_master_that_lets_go_of_the_asker_is_unavailable(tmp_path: Path) -> None:
+    server, master = await _served(tmp_path, b"")
+    with pytest.raises(RouterUnavailableError, match="without an answer"):
+        await master.processes()
+    server.close()
+
+
 async def test_nobody_answering_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(RouterUnavailableError, match="cannot be reached"):
         await Master(tmp_path / "none").ask("show proc")

@@ -14,7 +14,6 @@ from typing import Any
 from fairlead.docker_api import images
 from fairlead.docker_api.build import build_image
 from fairlead.docker_api.client import ApiError, Client, Report
-from fairlead.docker_api.machine import refuse_another
 from fairlead.engines.docker.files import content_of
 from fairlead.engines.docker.healthcheck import with_time_to_start
 from fairlead.engines.docker.inside import with_inside_ports
@@ -41,7 +40,6 @@ class Preparation:
         return await self._with(project, services)
 
     async def prepare(self, project: Project, report: Report) -> Project:
-        await refuse_another(self._client)
         slots = {True: asyncio.Semaphore(BUILDS_AT_ONCE), False: asyncio.Semaphore(PULLS_AT_ONCE)}
 
         async def made(service: Service) -> Service:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairlead.errors import RouterError, RouterUnavailableError
+from fairlead.routers.haproxy.way import LocalSocket, Way
 
 ANSWER_DEADLINE_S = 10.0
 _LOOK_AFTER_S = 0.5
-_LONGEST_ANSWER_BYTES = 64 * 1024 * 1024
 _NO_WORKER = ("Can't connect to the target CLI", "Can't find the target")
 
 
@@ -50,10 +50,10 @@ class Session:
 
 
 class Master:
-    """One HAProxy's master socket."""
+    """One HAProxy's master socket; ``place`` is its path on this machine, or another way to it."""
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
+    def __init__(self, place: Path | Way) -> None:
+        self.way = LocalSocket(place) if isinstance(place, Path) else place
 
     async def ask(self, command: str) -> str:
         """One command, its whole answer.
@@ -61,32 +61,19 @@ class Master:
         :raises RouterUnavailableError: nobody answers, or not in time.
         """
         try:
-            async with asyncio.timeout(ANSWER_DEADLINE_S):
-                return await self._converse(command)
+            answer = await self.way.converse(command, ANSWER_DEADLINE_S)
         except TimeoutError:
-            raise RouterUnavailableError(f"HAProxy does not answer {command.split()[0]!r} on {self._socket}") from None
+            raise RouterUnavailableError(f"HAProxy does not answer {command.split()[0]!r} on {self.way}") from None
         except OSError as error:
-            raise RouterUnavailableError(f"HAProxy cannot be reached on {self._socket}: {error.strerror}") from error
-
-    async def _converse(self, command: str) -> str:
-        reader, writer = await asyncio.open_unix_connection(str(self._socket))
-        try:
-            writer.write(f"{command}\n".encode())
-            # The master answers a command that comes without a prompt only when the asker has finished.
-            writer.write_eof()
-            answer = await reader.read(_LONGEST_ANSWER_BYTES)
-            while chunk := await reader.read(_LONGEST_ANSWER_BYTES):
-                answer += chunk
-        finally:
-            writer.close()
-            try:
-                await writer.wait_closed()
-            except OSError:
-                pass  # the answer is whole, how the connection ends does not matter
+            raise RouterUnavailableError(f"HAProxy cannot be reached on {self.way}: {error.strerror}") from error
         return answer.decode(errors="replace").strip("\n")
 
     async def processes(self) -> Processes:
-        return parse_processes(await self.ask("show proc"))
+        answer = await self.ask("show proc")
+        if not answer.strip():
+            # It replaces itself when it has started its first worker, and lets go of who has asked just then.
+            raise RouterUnavailableError(f"HAProxy ended the connection without an answer on {self.way}")
+        return parse_processes(answer)
 
     def worker(self, pid: int) -> Worker:
         return Worker(self, pid)

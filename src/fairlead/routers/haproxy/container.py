@@ -8,26 +8,24 @@ internal ones included, can be reached. See ``docs/engines/docker.md`` for what 
 from __future__ import annotations
 
 import asyncio
-import io
 import os
-import platform
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from fairlead.docker_api import images
 from fairlead.docker_api.client import ApiError, Client
-from fairlead.docker_api.machine import is_this_machine
 from fairlead.docker_api.scope import ROLE, SCOPE
-from fairlead.errors import EngineError, EngineUnavailableError, RouterError, RouterUnavailableError
-from fairlead.routers.haproxy import rootfs
-from fairlead.routers.haproxy.files import Files
-from fairlead.routers.haproxy.launch import CHECK_DEADLINE_S, find_binary
+from fairlead.errors import EngineUnavailableError, RouterError, RouterUnavailableError
+from fairlead.routers.haproxy import ports
+from fairlead.routers.haproxy.daemon_errors import in_our_words
+from fairlead.routers.haproxy.elsewhere import Elsewhere
+from fairlead.routers.haproxy.files import CANDIDATE, Files
+from fairlead.routers.haproxy.image import RouterImage
+from fairlead.routers.haproxy.launch import CHECK_DEADLINE_S
+from fairlead.routers.haproxy.way import LocalSocket, Way
+from fairlead.routing import Listen
 
-DEFAULT_IMAGE = "haproxy:3.0"
 CHECK_OF = "fairlead.check-of"
 _NOBODY = 65534
 _LAST_LINES = 20
@@ -44,16 +42,15 @@ class ContainerLauncher:
         client: Client,
         scope: str,
         *,
-        image: str | None,
-        binary: str | None,
-        environ: Mapping[str, str],
+        image: RouterImage,
+        there: Elsewhere | None = None,
     ) -> None:
-        self._files = files
+        self._local = files
+        self._files = files if there is None else there.files(*self.place)
         self._client = client
         self._scope = scope
         self._image = image
-        self._binary = binary
-        self._environ = environ
+        self._there = there
         self._said = ""
 
     @property
@@ -61,8 +58,22 @@ class ContainerLauncher:
         return self._files
 
     @property
+    def place(self) -> tuple[str, ...]:
+        """Where its files are in the volume of another machine."""
+        return ("edge",)
+
+    @property
     def drop_to(self) -> tuple[int, int] | None:
-        return (_NOBODY, _NOBODY) if os.geteuid() == 0 else None
+        return (_NOBODY, _NOBODY) if self._there is not None or os.geteuid() == 0 else None
+
+    @property
+    def dual_stack(self) -> bool:
+        return ports.dual_stack() if self._there is None else self._there.ipv6
+
+    @property
+    def way(self) -> Way:
+        socket = self._files.master_socket
+        return LocalSocket(socket) if self._there is None else self._there.way(socket)
 
     @property
     def name(self) -> str:
@@ -73,9 +84,21 @@ class ContainerLauncher:
         """What tells this container from every other one of the daemon."""
         return {SCOPE: self._scope, ROLE: self.role}
 
+    async def deliver(self) -> None:
+        if self._there is not None:
+            await self._there.deliver(await asyncio.to_thread(_contents, self._local, self._files))
+
+    async def check_free(self, listen: Listen, ours: frozenset[int]) -> None:
+        if self._there is not None:
+            await self._there.check_free(listen)
+        else:
+            await asyncio.to_thread(ports.check_free, listen, ours)
+
     async def check(self, config: Path) -> None:
+        await self.deliver()
+        config = self._files.folder / config.name
         async with in_our_words():
-            image, binary = await self._ready_image()
+            image, binary = await self._image.ready()
             body = self._body(image, [*binary, "-c", "-q", "-f", str(config)])
             body["Labels"] = {SCOPE: self._scope, CHECK_OF: self.name}
             body["NetworkingConfig"] = {}
@@ -92,9 +115,10 @@ class ContainerLauncher:
                 await self._remove(container_id)
 
     async def start(self) -> None:
+        await self.deliver()
         async with in_our_words():
             await self._stop()
-            image, binary = await self._ready_image()
+            image, binary = await self._image.ready()
             arguments = ["-W", "-f", str(self._files.config), "-S", self._mark(), "-C", str(self._files.folder)]
             body = self._body(image, [*binary, *arguments])
             created = await self._client.post("/containers/create", body, name=self.name)
@@ -117,7 +141,7 @@ class ContainerLauncher:
                     self._said = alerts(await self._output(self.name))
                 return
             except RouterUnavailableError:
-                if not await asyncio.to_thread(self.pids):
+                if not await self.alive():
                     return
                 await asyncio.sleep(0.2)
             except RouterError:
@@ -127,8 +151,21 @@ class ContainerLauncher:
         async with in_our_words():
             await self._stop()
 
+    async def alive(self) -> bool:
+        if self._there is None:
+            return bool(await asyncio.to_thread(self.pids))
+        try:
+            detail = await self._client.get(f"/containers/{self.name}/json")
+        except ApiError as error:
+            return error.status != 404
+        except EngineUnavailableError:
+            return True  # a daemon that is away says nothing about HAProxy
+        return bool(detail["State"]["Running"])
+
     def pids(self) -> frozenset[int]:
         """A container's processes are this machine's too, under numbers of their own, where the daemon is here."""
+        if self._there is not None:
+            return frozenset()
         mark, found = self._mark(), set()
         for process in psutil.process_iter():
             try:
@@ -146,57 +183,27 @@ class ContainerLauncher:
 
     def _body(self, image: str, command: list[str]) -> dict[str, Any]:
         folders = sorted({str(self._files.folder), str(self._files.sockets)})
+        binds = [f"{folder}:{folder}" for folder in folders]
+        user = f"{os.getuid()}:{os.getgid()}"
+        if self._there is not None:
+            # Its owner is whoever may use the daemon, and so root over there.
+            binds, user = [f"{self._there.volume}:{self._there.root}"], "0:0"
         return {
             "Image": image,
             "Entrypoint": command[:1],
             "Cmd": command[1:],
-            "User": f"{os.getuid()}:{os.getgid()}",
+            "User": user,
             "WorkingDir": "/",
             "Labels": self.labels,
             "HostConfig": {
                 "NetworkMode": "host",
                 "UsernsMode": "host",
-                "Binds": [f"{folder}:{folder}" for folder in folders],
+                "Binds": binds,
                 "RestartPolicy": {"Name": "no"},
                 "ReadonlyRootfs": True,
                 "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}},
             },
         }
-
-    async def _ready_image(self) -> tuple[str, list[str]]:
-        """An image that is on the daemon, and how HAProxy is called in it."""
-        if self._image is None and await self._same_machine():
-            return await self._own_image()
-        image = self._image or DEFAULT_IMAGE
-        await images.ensure(
-            self._client, image, policy=None, platform=None, environ=self._environ, report=lambda _: None
-        )
-        return image, ["haproxy"]
-
-    async def _same_machine(self) -> bool:
-        """Whether the daemon runs on this kernel, so that this machine's HAProxy runs there too."""
-        if platform.system() != "Linux":
-            return False
-        return is_this_machine(self._client.endpoint, await self._client.get("/info"))
-
-    async def _own_image(self) -> tuple[str, list[str]]:
-        binary = await asyncio.to_thread(os.path.realpath, find_binary(self._binary))
-        libraries = await rootfs.libraries_of(binary)
-        mark = await asyncio.to_thread(rootfs.fingerprint, binary, libraries)
-        repository = "fairlead/haproxy"
-        if await images.inspect(self._client, f"{repository}:{mark}") is None:
-            content = await asyncio.to_thread(rootfs.archive, binary, libraries)
-            await self._import(content, repository, mark)
-        return f"{repository}:{mark}", [binary]
-
-    async def _import(self, content: bytes, repository: str, tag: str) -> None:
-        headers = {"Content-Type": "application/x-tar"}
-        async with self._client.stream(
-            "POST", "/images/create", data=io.BytesIO(content), headers=headers, fromSrc="-", repo=repository, tag=tag
-        ) as response:
-            answer = (await response.read()).decode(errors="replace")
-        if '"error"' in answer:
-            raise RouterError(f"the daemon does not take HAProxy's image: {answer.strip()[-300:]}")
 
     async def _stop(self) -> None:
         """The container, and a check that a daemon which went away has left behind."""
@@ -220,6 +227,17 @@ class ContainerLauncher:
         return unframed(bytes(raw))
 
 
+def _contents(local: Files, there: Files) -> dict[Path, bytes]:
+    """What HAProxy reads, by the path under which it does; the candidate too, for a check."""
+    pairs = [
+        (local.config, there.config),
+        (local.config.with_name(CANDIDATE), there.config.with_name(CANDIDATE)),
+        (local.hold_lua, there.hold_lua),
+        (local.hold_map, there.hold_map),
+    ]
+    return {target: source.read_bytes() for source, target in pairs if source.exists()}
+
+
 def unframed(raw: bytes) -> str:
     """The text of a log that the daemon sends in frames of eight bytes of header and a payload."""
     text = b""
@@ -235,16 +253,3 @@ def alerts(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     found = [line.partition(" : ")[2] for line in lines if line.startswith("[ALERT]") and "Fatal errors" not in line]
     return "; ".join(found[:3]) or (lines[-1] if lines else "")
-
-
-@asynccontextmanager
-async def in_our_words() -> AsyncIterator[None]:
-    """What the daemon says, as a router's errors."""
-    try:
-        yield
-    except EngineUnavailableError as error:
-        raise RouterUnavailableError(error.message, hint=error.hint) from error
-    except EngineError as error:
-        raise RouterError(error.message, hint=error.hint) from error
-    except ApiError as error:
-        raise RouterError(f"Docker refused the router's container: {error.message}") from error

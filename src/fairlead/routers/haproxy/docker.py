@@ -17,17 +17,21 @@ from fairlead import logs
 from fairlead.docker_api.client import ApiError, Client
 from fairlead.docker_api.endpoint import endpoint_of
 from fairlead.docker_api.handover import Handover
+from fairlead.docker_api.machine import is_this_machine
 from fairlead.docker_api.scope import scope_of
 from fairlead.errors import FairleadError, PortTakenError, RouterError
 from fairlead.routers.base import Router, RouterCapabilities, TrafficSample
-from fairlead.routers.haproxy.container import ContainerLauncher, in_our_words
+from fairlead.routers.haproxy.container import ContainerLauncher
+from fairlead.routers.haproxy.daemon_errors import in_our_words
+from fairlead.routers.haproxy.elsewhere import Elsewhere
 from fairlead.routers.haproxy.files import files_under
+from fairlead.routers.haproxy.image import RouterImage
 from fairlead.routers.haproxy.inside import InsideLauncher, InsideRouter
 from fairlead.routers.haproxy.launch import Launcher
 from fairlead.routers.haproxy.names import quoted, unquoted
-from fairlead.routers.haproxy.router import HAProxyRouter
+from fairlead.routers.haproxy.router import CAPABILITIES, HAProxyRouter
 from fairlead.routers.words import Words
-from fairlead.routing import EndpointState, Route, RouteStatus
+from fairlead.routing import EndpointState, Reach, Route, RouteStatus
 
 HOME_FOLDER = "docker"
 NAMES_FOLDER = "names"
@@ -51,29 +55,67 @@ class DockerRouter(Router):
     """Implements :class:`fairlead.routers.base.Router` with several HAProxies that know nothing of each other."""
 
     def __init__(self, home: Path, environ: Mapping[str, str]) -> None:
-        self._environ = environ
         self._scope = scope_of(home)
         self._client = Client(endpoint_of(environ))
+        self._image = RouterImage(
+            self._client,
+            image=environ.get("FAIRLEAD_HAPROXY_IMAGE") or None,
+            binary=environ.get("FAIRLEAD_HAPROXY") or None,
+            environ=environ,
+        )
         self._folder = home / HOME_FOLDER
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._words = Words()
-        self._edge = self._make_edge()
-        self._inside = {place: self._make_inside(place) for place in self._places()}
-        self._left = set(self._inside)
+        self._inside: dict[Place, InsideRouter] = {}
+        self._left: set[Place] = set()
+        self._there: Elsewhere | None = None
+        self._edge: HAProxyRouter | None = None
+        self._finding = asyncio.Lock()
         self._changed = asyncio.Event()
         self._handover = Handover(self._client)
         self._taken_over: set[Place] = set()
 
     @property
     def launcher(self) -> Launcher:
-        """How the HAProxy for the world is run."""
+        """How the HAProxy for the world is run; after the first question only."""
+        assert self._edge is not None
         return self._edge.launcher
 
     @property
     def capabilities(self) -> RouterCapabilities:
-        return self._edge.capabilities
+        return CAPABILITIES
+
+    async def _found(self) -> HAProxyRouter:
+        """The HAProxy for the world. The first question finds out where they all are: here, or on another machine.
+
+        :raises RouterError: the daemon does not answer, or there is nothing to make a relay of.
+        """
+        if self._edge is None:
+            async with self._finding:
+                if self._edge is None:
+                    self._there = await self._elsewhere()
+                    self._inside = {place: self._make_inside(place) for place in self._places()}
+                    self._left = set(self._inside)
+                    self._edge = self._make_edge()
+                    self._changed.set()
+        return self._edge
+
+    async def _elsewhere(self) -> Elsewhere | None:
+        if self._client.endpoint.socket is not None and files_under(self._folder).master_socket.exists():
+            return None  # what runs here already needs no daemon to be found
+        async with in_our_words():
+            if is_this_machine(self._client.endpoint, await self._client.get("/info")):
+                return None
+        there = Elsewhere(self._client, self._scope, self._image)
+        await there.open()
+        return there
+
+    async def reach(self) -> Reach | None:
+        await self._found()
+        return self._there.reach if self._there is not None else None
 
     async def apply(self, project: str, routes: Sequence[Route]) -> None:
+        await self._found()
         inside = _by_place(routes)
         self._taken_over &= {_place(route) for route in routes} | {
             each for each in self._taken_over if each[0] != project
@@ -94,13 +136,14 @@ class DockerRouter(Router):
 
     async def _apply_outside(self, project: str, routes: Sequence[Route]) -> None:
         """A port that Compose holds for this very project is handed over; one of anybody else stays taken."""
+        edge = await self._found()
         try:
-            await self._edge.apply(project, routes)
+            await edge.apply(project, routes)
         except PortTakenError:
             async with in_our_words():
                 if not await self._handover.free_ports(project, {route.listen.port for route in routes}):
                     raise
-            await self._edge.apply(project, routes)
+            await edge.apply(project, routes)
 
     async def _take_over(self, routes: Sequence[Route]) -> None:
         """Where ours are ready, what Compose still runs for the same service is in the way of its name."""
@@ -116,14 +159,15 @@ class DockerRouter(Router):
             self._taken_over.add(place)
 
     async def observe(self, project: str) -> Mapping[str, RouteStatus]:
-        found = await asyncio.gather(*(router.observe(project) for router in self._of(project)))
+        found = await asyncio.gather(*(router.observe(project) for router in await self._of(project)))
         return {key: status for statuses in found for key, status in statuses.items()}
 
     async def shed(self, project: str, replica_id: str, share: float) -> int:
-        return sum(await asyncio.gather(*(router.shed(project, replica_id, share) for router in self._of(project))))
+        routers = await self._of(project)
+        return sum(await asyncio.gather(*(router.shed(project, replica_id, share) for router in routers)))
 
     async def traffic(self, project: str) -> tuple[TrafficSample, ...]:
-        found = await asyncio.gather(*(router.traffic(project) for router in self._of(project)))
+        found = await asyncio.gather(*(router.traffic(project) for router in await self._of(project)))
         samples = (sample for each in found for sample in each)
         return tuple(sorted(samples, key=lambda sample: (sample.route, sample.replica_id)))
 
@@ -131,9 +175,10 @@ class DockerRouter(Router):
         return self._words.follow()
 
     async def supervise(self) -> None:
+        edge = await self._found_at_last()
         watched: dict[Place, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._edge.supervise())
+            group.create_task(edge.supervise())
             group.create_task(self._follow_networks())
             while True:
                 self._changed.clear()
@@ -142,6 +187,14 @@ class DockerRouter(Router):
                 for place in watched.keys() - self._inside.keys():
                     watched.pop(place).cancel()
                 await self._changed.wait()
+
+    async def _found_at_last(self) -> HAProxyRouter:
+        while True:
+            try:
+                return await self._found()
+            except RouterError as error:
+                _log.info("not known yet where the routers are", error=error.message)
+            await asyncio.sleep(NETWORKS_RETRY_S)
 
     async def _follow_networks(self) -> None:
         """Whatever happens to a network may concern one of ours: names lead nowhere where they are not on it."""
@@ -166,18 +219,25 @@ class DockerRouter(Router):
 
     async def close(self) -> None:
         for router in (self._edge, *self._inside.values()):
-            await router.close()
+            if router is not None:
+                await router.close()
+        if self._there is not None:
+            await self._there.close()
         await self._client.close()
 
     async def shutdown(self) -> None:
-        await self._edge.shutdown()
+        edge = await self._found()
+        await edge.shutdown()
         # A controller that died between taking a service's last route and ending its HAProxy has left this one.
         for place in sorted(self._left & self._inside.keys()):
             if self._inside[place].is_idle:
                 await self._end(place)
+        if self._there is not None and edge.is_idle and not self._inside:
+            await self._there.end()
 
-    def _of(self, project: str) -> list[HAProxyRouter]:
-        return [self._edge, *(router for place, router in sorted(self._inside.items()) if place[0] == project)]
+    async def _of(self, project: str) -> list[HAProxyRouter]:
+        edge = await self._found()
+        return [edge, *(router for place, router in sorted(self._inside.items()) if place[0] == project)]
 
     async def _end(self, place: Place) -> None:
         router = self._inside[place]
@@ -187,14 +247,8 @@ class DockerRouter(Router):
         await router.end()
 
     def _make_edge(self) -> HAProxyRouter:
-        launcher = ContainerLauncher(
-            files_under(self._folder),
-            self._client,
-            self._scope,
-            image=self._environ.get("FAIRLEAD_HAPROXY_IMAGE") or None,
-            binary=self._environ.get("FAIRLEAD_HAPROXY") or None,
-            environ=self._environ,
-        )
+        files = files_under(self._folder)
+        launcher = ContainerLauncher(files, self._client, self._scope, image=self._image, there=self._there)
         return _EdgeRouter(self._folder, launcher, self._words)
 
     def _make_inside(self, place: Place) -> InsideRouter:
@@ -206,9 +260,8 @@ class DockerRouter(Router):
             self._scope,
             project=place[0],
             service=place[1],
-            image=self._environ.get("FAIRLEAD_HAPROXY_IMAGE") or None,
-            binary=self._environ.get("FAIRLEAD_HAPROXY") or None,
-            environ=self._environ,
+            image=self._image,
+            there=self._there,
         )
         return InsideRouter(home, launcher, self._words)
 

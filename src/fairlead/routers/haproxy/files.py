@@ -17,6 +17,7 @@ from fairlead.errors import RouterError
 
 # A unix socket's path holds 108 bytes; HAProxy binds a temporary name beside it first (`.PID.tmp`).
 LONGEST_SOCKET_PATH_BYTES = 88
+CANDIDATE = "candidate.cfg"
 _SOCKETS = "run"
 
 _PLAIN = re.compile(r"[A-Za-z0-9._/@+-]+")

@@ -7,13 +7,17 @@ reaches ready replicas only, on every network of the service, whatever port it u
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fairlead.docker_api.client import ApiError, Client
-from fairlead.routers.haproxy.container import ContainerLauncher, in_our_words
+from fairlead.routers.haproxy.container import ContainerLauncher
+from fairlead.routers.haproxy.daemon_errors import in_our_words
+from fairlead.routers.haproxy.elsewhere import Elsewhere
 from fairlead.routers.haproxy.files import Files, files_under
+from fairlead.routers.haproxy.image import RouterImage
 from fairlead.routers.haproxy.layout import Frontend
 from fairlead.routers.haproxy.proxy import Live, Proxy
 from fairlead.routers.haproxy.router import HAProxyRouter
@@ -39,18 +43,22 @@ class InsideLauncher(ContainerLauncher):
         *,
         project: str,
         service: str,
-        image: str | None,
-        binary: str | None,
-        environ: Mapping[str, str],
+        image: RouterImage,
+        there: Elsewhere | None = None,
     ) -> None:
-        super().__init__(files, client, scope, image=image, binary=binary, environ=environ)
         self.project = project
         self.service = service
+        super().__init__(files, client, scope, image=image, there=there)
         self.networks: Networks = {}
 
     @property
     def name(self) -> str:
         return f"{self.project}.{self.service}.names-{self._scope}"
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        # A socket's path is short and plain, whatever the names are.
+        return ("names", hashlib.sha256(f"{self.project}/{self.service}".encode()).hexdigest()[:16])
 
     @property
     def labels(self) -> dict[str, str]:

@@ -17,7 +17,10 @@ from typing import Protocol
 import psutil
 
 from fairlead.errors import RouterError, RouterUnavailableError
+from fairlead.routers.haproxy import ports
 from fairlead.routers.haproxy.files import Files
+from fairlead.routers.haproxy.way import LocalSocket, Way
+from fairlead.routing import Listen
 
 CHECK_DEADLINE_S = 30.0
 _STOP_GRACE_S = 2.0
@@ -36,6 +39,24 @@ class Launcher(Protocol):
     @property
     def drop_to(self) -> tuple[int, int] | None: ...
 
+    @property
+    def dual_stack(self) -> bool:
+        """Can a listener on every address have IPv6 too?"""
+        ...
+
+    @property
+    def way(self) -> Way:
+        """To its master socket."""
+        ...
+
+    async def deliver(self) -> None:
+        """Bring the files that were written here to where HAProxy reads them; before it is told to."""
+        ...
+
+    async def check_free(self, listen: Listen, ours: frozenset[int]) -> None:
+        """:raises PortTakenError: somebody listens there who is not among the processes ``ours``."""
+        ...
+
     async def check(self, config: Path) -> None:
         """:raises RouterError: HAProxy does not accept the file; the message has its own words."""
         ...
@@ -52,8 +73,12 @@ class Launcher(Protocol):
         """End every process of it; return when none is left."""
         ...
 
+    async def alive(self) -> bool:
+        """Whether a process of it is there, whatever it does."""
+        ...
+
     def pids(self) -> frozenset[int]:
-        """Its processes, as this machine numbers them."""
+        """Its processes, as this machine numbers them; none where it runs on another one."""
         ...
 
     def last_words(self) -> str:
@@ -95,6 +120,23 @@ class LocalLauncher:
     @property
     def drop_to(self) -> tuple[int, int] | None:
         return (_NOBODY, _NOBODY) if os.geteuid() == 0 else None
+
+    @property
+    def dual_stack(self) -> bool:
+        return ports.dual_stack()
+
+    @property
+    def way(self) -> Way:
+        return LocalSocket(self._files.master_socket)
+
+    async def deliver(self) -> None:
+        """HAProxy reads them where they were written."""
+
+    async def check_free(self, listen: Listen, ours: frozenset[int]) -> None:
+        await asyncio.to_thread(ports.check_free, listen, ours)
+
+    async def alive(self) -> bool:
+        return bool(await asyncio.to_thread(self.pids))
 
     async def check(self, config: Path) -> None:
         process = await asyncio.create_subprocess_exec(

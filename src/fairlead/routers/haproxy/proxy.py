@@ -12,9 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fairlead.errors import RouterError, RouterUnavailableError
-from fairlead.routers.haproxy import ports
 from fairlead.routers.haproxy.api import Master, Processes, Worker
-from fairlead.routers.haproxy.files import Files, write_beside
+from fairlead.routers.haproxy.files import CANDIDATE, Files, write_beside
 from fairlead.routers.haproxy.launch import Launcher
 from fairlead.routers.haproxy.layout import Frontend
 from fairlead.routers.haproxy.render import HOLD_LUA, Environment, config, fingerprint, hold_map
@@ -41,7 +40,7 @@ class Proxy:
         self.files = files
         self.launcher = launcher
         self.environment = environment
-        self.master = Master(files.master_socket)
+        self.master = Master(launcher.way)
 
     def serves(self, live: Live, wanted: Sequence[Frontend]) -> bool:
         """No reload is needed for ``wanted``."""
@@ -53,13 +52,13 @@ class Proxy:
         if new:
             ours = await asyncio.to_thread(self.launcher.pids)
             for listen in new:
-                await asyncio.to_thread(ports.check_free, listen, ours)
+                await self.launcher.check_free(listen, ours)
 
     async def prepare(self, wanted: Sequence[Frontend]) -> None:
         """Everything but the configuration itself, and the configuration beside it, accepted by HAProxy."""
         write_beside(self.files.hold_lua, HOLD_LUA)
         self._write_hold_map(hold_map(wanted))
-        candidate = self.files.config.with_name("candidate.cfg")
+        candidate = self.files.config.with_name(CANDIDATE)
         write_beside(candidate, config(wanted, self.environment))
         await self.launcher.check(candidate)
 
@@ -72,7 +71,7 @@ class Proxy:
         serving = asyncio.create_task(self._until_serving(fingerprint(wanted, self.environment), START_DEADLINE_S))
         try:
             while not (await asyncio.wait([serving], timeout=_LOOK_AFTER_S))[0]:
-                if not await asyncio.to_thread(self.launcher.pids):
+                if not await self.launcher.alive():
                     raise RouterError("it ended at once")
             return await serving
         except RouterError as error:
@@ -87,6 +86,7 @@ class Proxy:
         previous = self.files.config.read_text() if self.files.config.exists() else None
         write_beside(self.files.config, config(wanted, self.environment))
         try:
+            await self.launcher.deliver()
             await self._ask_for_reload(live.processes)
             return await self._until_serving(fingerprint(wanted, self.environment), RELOAD_DEADLINE_S)
         except RouterError as error:
@@ -107,7 +107,7 @@ class Proxy:
                     raise RouterError(f"its reload failed: {self.launcher.last_words()}")
                 if now and now.current is not None and now.current != before.current:
                     return
-                if now is None and not await asyncio.to_thread(self.launcher.pids):
+                if now is None and not await self.launcher.alive():
                     raise RouterError(f"it ended instead: {self.launcher.last_words()}")
                 await asyncio.sleep(LOOK_AGAIN_S)
 
@@ -129,7 +129,7 @@ class Proxy:
         """The running HAProxy, None where none runs; waits while it is between two workers."""
         async with deadline(START_DEADLINE_S, "HAProxy's master has no worker"):
             while True:
-                if not self.files.master_socket.exists():
+                if not self.master.way.may_lead_there():
                     return None
                 try:
                     processes = await self.master.processes()
@@ -138,7 +138,7 @@ class Proxy:
                         mark = (await worker.info()).get("description", "").removeprefix("fairlead ")
                         return Live(processes, worker, mark)
                 except RouterUnavailableError:
-                    if not await asyncio.to_thread(self.launcher.pids):
+                    if not await self.launcher.alive():
                         return None
                 await asyncio.sleep(LOOK_AGAIN_S)
 

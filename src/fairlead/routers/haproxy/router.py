@@ -33,6 +33,15 @@ from fairlead.routers.words import Words
 from fairlead.routing import Reach, Route, RouteStatus
 
 LOCK_DEADLINE_S = 60.0
+CAPABILITIES = RouterCapabilities(
+    name="haproxy",
+    lossless_changes=True,
+    weights=True,
+    holds_requests=True,
+    sticky=True,
+    tcp=True,
+    counts_streams=True,
+)
 _SWEEP_EVERY_S = 0.5
 _REVIVE_PAUSE_S = 0.5
 _MOST_CONNECTIONS = 20_000
@@ -54,7 +63,7 @@ class HAProxyRouter:
         environment = Environment(
             files=self._launcher.files,
             max_connections=max_connections or _max_connections(),
-            dual_stack=ports.dual_stack(),
+            dual_stack=self._launcher.dual_stack,
             drop_to=self._launcher.drop_to,
         )
         self._proxy = Proxy(self._files, self._launcher, environment)
@@ -79,15 +88,7 @@ class HAProxyRouter:
 
     @property
     def capabilities(self) -> RouterCapabilities:
-        return RouterCapabilities(
-            name="haproxy",
-            lossless_changes=True,
-            weights=True,
-            holds_requests=True,
-            sticky=True,
-            tcp=True,
-            counts_streams=True,
-        )
+        return CAPABILITIES
 
     async def reach(self) -> Reach | None:
         """Replicas are on this machine."""
@@ -249,7 +250,7 @@ class HAProxyRouter:
         kept, lost = [], []
         for frontend in wanted:
             try:
-                await asyncio.to_thread(ports.check_free, frontend.listen, frozenset())
+                await self._launcher.check_free(frontend.listen, frozenset())
                 kept.append(frontend)
             except PortTakenError as error:
                 lost.append(error.message)
