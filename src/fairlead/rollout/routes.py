@@ -23,8 +23,9 @@ def templates(
 ) -> dict[str, Route]:
     """The service's routes without endpoints, by key: the target's, and those that older replicas still need.
 
-    ``listening``: the routes that the proxy has. What replicas on their way out had stays as long as they do; it
-    is never opened anew for them, since the port may belong to somebody else by now.
+    ``listening``: the routes that the proxy has. What replicas on their way out had stays as long as they do, until
+    the engine has removed them: one that only counts as ended may still have requests, which the proxy has to count.
+    It is never opened anew for them, since the port may belong to somebody else by now.
     """
     found: dict[str, Route] = {}
     for definition_id in _definition_ids(state):
@@ -33,7 +34,7 @@ def templates(
             found = definition.by_key | found
     prefix = f"{state.project}/{state.service}/"
     left = [key for key in listening if key not in found and key.startswith(prefix)]
-    if left and any(_is_pooled(instance) for instance in state.others()):
+    if left and any(instance.served and instance.phase is not _P.COMPLETED for instance in state.others()):
         known = {key: route for d in definitions.values() for key, route in d.by_key.items() if key in left}
         found |= {key: known[key] for key in sorted(known)}
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.simulation.byhand import ByHand, api
+from tests.simulation.byhand import PROJECT, ByHand, api
 
 from fairlead.observed import Health
 from fairlead.rollout import commands
@@ -104,6 +104,28 @@ def test_a_replica_left_out_of_lists_may_end_once_the_router_says_that_nothing_i
     world.open("shop.api.1", requests=0)
     world.look(0.01)
     assert "stop shop.api.1" in world.asked()
+
+
+def test_one_that_counted_as_gone_and_appears_again_on_the_way_down_finishes_its_requests() -> None:
+    world = ByHand()
+    world.up(api(1, 1))
+    world.run(12)
+    world.open("shop.api.1", requests=1)
+    hidden = world.replicas.pop("shop.api.1"), world.health.pop("shop.api.1")
+    for _ in range(3):
+        world.look(0.6)
+    assert world.phases()["shop.api.1"] == "failed"
+    world.core.down(PROJECT, False, world.now_s)
+    for _ in range(3):
+        world.look(0.1)
+        world.carry_out(commands.ApplyRoutes)
+        assert world.routes, "as long as it is not removed its requests have to be counted"
+    world.replicas["shop.api.1"], world.health["shop.api.1"] = hidden
+    for _ in range(5):
+        world.look(0.2)
+        world.carry_out(commands.ApplyRoutes)
+        world.open("shop.api.1", requests=1)
+        assert "stop shop.api.1" not in world.asked()
 
 
 def test_a_look_that_began_before_the_decision_confirms_nothing() -> None:
