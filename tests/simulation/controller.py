@@ -197,7 +197,8 @@ class SimController:
             sim.world.injected(f"{self.name} dies before it puts away what {project} leaves behind")
             self.die("crash")
             return
-        sim.world.at(sim.world.between(0.01, 1.0), lambda: self._put_it_away(project))
+        takes_s = sim.world.between(0.001, 0.05) if sim.world.rng.random() < 0.7 else sim.world.between(0.05, 3.0)
+        sim.world.at(takes_s, lambda: self._put_it_away(project))
 
     def _put_it_away(self, project: str) -> None:
         sim = self._sim
