@@ -89,7 +89,8 @@ def other_machine(*images: str) -> Iterator[OtherMachine]:
     ssh_keys(folder)
     (folder / "sshd_config").write_text(sshd_config(Path("/mnt"), far, SSH_PORT))
     machine = OtherMachine(far, tls, ssh_client(folder, far, SSH_PORT))
-    settings = {"NAME": HOST_NAME, "ADDRESS": far, "FOLDER": str(folder)}
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    settings = {"NAME": HOST_NAME, "ADDRESS": far, "FOLDER": str(folder), "PATH": path}
     with (folder / "log").open("wb") as log:
         apart = ["unshare", "--net", "--uts", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child"]
         life = subprocess.Popen([*apart, "sh", "-c", _LIFE], env=os.environ | settings, stdout=log, stderr=log)
