@@ -78,6 +78,8 @@ class Intake:
         if self._is_over(operation):
             return
         project = await self._prepared(request.project, self._adapters.engine(engine_name))
+        # Where no replica can be reached none gets ready, and the reason would be far to seek.
+        await self._adapters.router(engine_name).reach()
         # `down` may have come meanwhile, and what came last counts.
         if not self._is_over(operation):
             self._core.up(replace(request, project=project), operation.id, engine_name, self._clock.now_s())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from fairlead.controller.controls import OperationState
 from fairlead.errors import RouterUnavailableError
 from fairlead.routers.memory import MemoryRouter
 from fairlead.routing import Address, Reach
 from fairlead.spec.model import Probe, ProbeKind, Probes, ServiceOptions
 
-from .house import House, eventually, request, service, succeeded
+from .house import House, ended, eventually, request, service, succeeded
 
 
 class FarRouter(MemoryRouter):
@@ -48,12 +49,22 @@ async def test_a_way_that_breaks_off_says_nothing_of_a_replica(house: House) -> 
         assert not [message for message in told if "unready" in message or "dead" in message], told
 
 
+async def test_a_release_does_not_begin_where_no_replica_can_be_reached(house: House) -> None:
+    router = house.router = FarRouter()
+    router.failures = 1
+    async with house.running() as controller:
+        refused = await ended(controller, await controller.up(request(service())))
+        assert (refused.state, refused.message) == (OperationState.FAILED, "the relay does not come up")
+        assert not await controller.replicas("shop")
+
+
 async def test_probes_go_through_the_router_once_it_knows_the_way(house: House) -> None:
     router = house.router = FarRouter()
+    router.failures = 0
     probe = Probe(kind=ProbeKind.HTTP, path="/health", interval_s=0.02)
     far = service(options=ServiceOptions(probes=Probes(readiness=probe, liveness=Probe(kind=ProbeKind.TCP))))
     async with house.running() as controller:
         # Nothing listens here: what gets ready was asked over there.
         await succeeded(controller, await controller.up(request(far)))
-    assert not router.failures
+    assert not router.broken
     assert any(sent.startswith(b"GET /health HTTP/1.1\r\n") for sent in router.asked)
