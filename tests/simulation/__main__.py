@@ -18,6 +18,7 @@ from tests.simulation.sim import Result, run_seed
 
 CHUNK = 50
 SHOWN = 20
+TELL_EVERY = 1000
 
 
 def main() -> int:
@@ -39,6 +40,8 @@ def main() -> int:
                 print(f"seed {result.seed}: {result.failure}", flush=True)
         if options.fail_fast and failures:
             break
+        if total["seeds"] % TELL_EVERY == 0 and total["seeds"] < len(seeds):
+            _progress(total["seeds"], len(seeds), len(failures), time.monotonic() - began_s)
     _report(total, failures, max(cpu_s, 0.001), time.monotonic() - began_s)
     return 1 if failures else 0
 
@@ -67,6 +70,11 @@ def timed(seed: int) -> Result:
     began_s = time.process_time()
     result = run_seed(seed)
     return replace(result, cpu_s=time.process_time() - began_s)
+
+
+def _progress(done: int, seeds: int, failed: int, took_s: float) -> None:
+    left_s = took_s / done * (seeds - done)
+    print(f"{done} of {seeds} seeds, {failed} failed, about {left_s / 60:.0f} min left", file=sys.stderr, flush=True)
 
 
 def _report(total: Counter[str], failures: list[Result], cpu_s: float, took_s: float) -> None:
