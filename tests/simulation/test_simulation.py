@@ -54,6 +54,7 @@ FOUND = {
     5327: "sick replicas of a bad release were kept while the good ones came back",
     6398: "a single writer was healed beside itself",
     211438: "sick replicas of a superseded release left no room for those that were to follow them",
+    319662: "a successor from before a release was counted as one of its new replicas when it never got ready",
     700210: "a replica that a list left out while the router was silent was signalled with a request open",
     6596: "a replica that a stale list showed alive was taken back after its end",
 }

@@ -62,7 +62,6 @@ def _instance(instance: Instance, now_s: float) -> Instance:
         draining_since_s=None if instance.draining_since_s is None else now_s,
         out_since_s=None,
         missing_since_s=None,
-        failed_at_s=_past(instance.failed_at_s, now_s),
     )
 
 

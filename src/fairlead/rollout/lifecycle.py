@@ -43,7 +43,6 @@ def absorb(
         policy = definition.policy if definition else None
         after = _observe(before, view, policy, now_s)
         if after.failure and not before.failure:
-            after = replace(after, failed_at_s=now_s)
             _book_failure(after, view, policy, restarts, now_s)
             notes.append(failed(state, after))
             notes += crash_loop(state, after, restarts[after.slot], now_s)

@@ -162,7 +162,7 @@ def _settle(state: ServiceState, event: Settled, definitions: Mapping[str, Defin
 def _start_failed(
     state: ServiceState, instance: Instance, error: str, definitions: Mapping[str, Definition], now_s: float
 ) -> Step:
-    broken = replace(fail(instance, error), failed_at_s=now_s)
+    broken = fail(instance, error)
     definition = definitions.get(instance.revision_id)
     state = book_failure(_with(state, broken), broken, definition.policy if definition else None, now_s)
     return Step(state=state, notes=(failed(state, broken),))

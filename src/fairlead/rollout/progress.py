@@ -88,8 +88,12 @@ def _withdrawn(state: ServiceState, rollout: Rollout) -> tuple[ServiceState, lis
 
 
 def _count_failures(state: ServiceState, rollout: Rollout) -> Rollout:
-    """Add the slots whose new replica failed by its own fault; those killed from outside have a budget."""
-    failures = [i for i in state.current() if i.failure and (i.failed_at_s or 0.0) >= rollout.started_at_s]
+    """Add the slots whose new replica failed by its own fault; those killed from outside have a budget.
+
+    One that was there before the rollout began (a change of numbers or policy keeps them all) is replaced, and its
+    successor tells whether the revision is to blame.
+    """
+    failures = [i for i in state.current() if i.failure and i.created_at_s >= rollout.started_at_s]
     own = {instance.slot for instance in failures if not instance.outside}
     spent = {slot for slot, restarts in state.restarts.items() if _is_spent(restarts)}
     slots = tuple(sorted(own | spent | set(rollout.failed_slots)))

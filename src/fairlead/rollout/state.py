@@ -54,7 +54,6 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     out_since_s: float | None = None
     missing_since_s: float | None = None
     failure: str = ""
-    failed_at_s: float | None = None
     outside: bool = False
     shed_stage: int = 0
     leftover: bool = False

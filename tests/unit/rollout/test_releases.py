@@ -536,3 +536,21 @@ def test_the_core_says_when_it_wants_to_look_again() -> None:
     wake_at_s = world.core.wake_at_s(PROJECT, world.now_s)
     assert wake_at_s is not None
     assert 20 < wake_at_s - world.now_s < 31, "the start timeout of the new replicas"
+
+
+def test_a_successor_from_before_the_release_that_never_gets_ready_is_not_laid_at_its_door() -> None:
+    world = serving(api(1))
+    world.end("shop.api.2", cause=ExitCause.KILLED)
+    world.look()
+    world.carry_out()
+    world.look()
+    world.carry_out()
+    assert world.phases()["shop.api.3"] in ("creating", "starting")
+    world.up(api(1, update=UpdateConfig(delay_s=1.0)))
+    for _ in range(60):
+        world.look(after_s=1.0)
+        world.carry_out()
+        for key in world.replicas.keys() - {"shop.api.3"}:
+            world.health[key] = Health.READY
+    assert state_of(world, 2) == "succeeded"
+    assert world.pool() == {"shop.api.1", "shop.api.4"}
