@@ -21,6 +21,7 @@ from aiodocker.stream import Stream
 
 from fairlead.docker_api.endpoint import Endpoint
 from fairlead.docker_api.ssh import SshTunnel
+from fairlead.docker_api.streams import BROKEN_OFF, RawStream
 from fairlead.errors import EngineError, EngineUnavailableError
 
 NEWEST_API = (1, 47)
@@ -29,6 +30,9 @@ NEWEST_API = (1, 47)
 REQUEST_TIMEOUT_S = 60.0
 AT_ONCE = 24
 """Requests under way at a time: enough to start a batch in parallel, few enough not to drown the daemon."""
+
+UNCONNECTED = 900
+"""What aiodocker gives as the status of an answer where there was none."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -122,28 +126,40 @@ class Client:
         except TimeoutError as error:
             raise self._silent(timeout_s) from error
 
-    async def exec_stream(self, exec_id: str) -> Stream:
-        """The raw output of an exec that has been created; starts when it is entered."""
-        docker = self._connected()
-        major, minor = await self.api_version()
-        docker.api_version = f"v{major}.{minor}"
-        return Exec(docker, exec_id, tty=False).start(detach=False)
+    async def exec_stream(self, exec_id: str) -> RawStream:
+        """The output of an exec that has been created, which starts now."""
+        docker = await self._of_version()
+        return await self._opened(Exec(docker, exec_id, tty=False).start(detach=False))
 
-    async def attached(self, container_id: str) -> Stream:
+    async def attached(self, container_id: str) -> RawStream:
         """The standard streams of a container that is not started yet, from its first byte on."""
-        major, minor = await self.api_version()
-        docker = self._connected()
-        docker.api_version = f"v{major}.{minor}"
+        docker = await self._of_version()
         stream = docker.containers.container(container_id).attach(stdin=True, stdout=True, stderr=True)
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                return await stream.__aenter__()
+                return await self._opened(stream)
         except TimeoutError as error:
             raise self._silent(REQUEST_TIMEOUT_S) from error
-        except aiodocker.DockerError as error:
-            raise ApiError(error.status, str(error.message)) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise self._gone(error) from error
+
+    async def _of_version(self) -> aiodocker.Docker:
+        """aiodocker, told which version of the API to speak where it speaks by itself."""
+        major, minor = await self.api_version()
+        docker = self._connected()
+        docker.api_version = f"v{major}.{minor}"
+        return docker
+
+    async def _opened(self, stream: Stream) -> RawStream:
+        made = RawStream(stream, self._gone)
+        try:
+            await stream.__aenter__()
+        except BaseException as error:
+            await made.close()
+            if isinstance(error, aiodocker.DockerError) and error.status != UNCONNECTED:
+                raise ApiError(error.status, str(error.message)) from error
+            if isinstance(error, (aiodocker.DockerError, *BROKEN_OFF)):
+                raise self._gone(error) from error
+            raise
+        return made
 
     async def close(self) -> None:
         """Let go of the daemon. Whoever still reads a stream is woken with :class:`EngineUnavailableError`."""

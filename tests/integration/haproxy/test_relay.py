@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from aiodocker.stream import Message
 
+from fairlead.docker_api.streams import Piece, Source
 from fairlead.engines.base import CommandResult
 from fairlead.errors import RouterUnavailableError
 from fairlead.probes import http, tcp
@@ -26,17 +26,17 @@ Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Pipes:
-    """The standard streams of a process here, as the daemon's library has those of a container."""
+    """The standard streams of a process here, as the Docker client has those of a container."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
 
-    async def read_out(self) -> Message | None:
+    async def read(self) -> Piece | None:
         assert self.process.stdout is not None
         data = await self.process.stdout.read(1000)
-        return Message(1, data) if data else None
+        return Piece(Source.STDOUT, data) if data else None
 
-    async def write_in(self, data: bytes) -> None:
+    async def write(self, data: bytes) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(data)
         await self.process.stdin.drain()

@@ -15,8 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiodocker import DockerError
-
 from fairlead.docker_api.client import ApiError, Client
 from fairlead.engines.base import CommandResult, LogLine
 from fairlead.engines.docker.observe import seconds_of
@@ -130,13 +128,14 @@ def _signed(status: int) -> int:
 
 async def _collect(client: Client, exec_id: str, output: _Output) -> None:
     try:
-        async with await client.exec_stream(exec_id) as stream:
-            while (message := await stream.read_out()) is not None:
-                output.add(message.data)
-    except DockerError as error:
-        if error.status == 900:
-            raise EngineUnavailableError(str(error.message)) from error
+        stream = await client.exec_stream(exec_id)
+    except ApiError as error:
         raise EngineError(f"the command could not be run: {error.message}") from error
+    try:
+        while (piece := await stream.read()) is not None:
+            output.add(piece.data)
+    finally:
+        await stream.close()
 
 
 async def _status(client: Client, exec_id: str) -> int:

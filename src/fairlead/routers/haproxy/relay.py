@@ -9,21 +9,17 @@ import asyncio
 import errno
 import itertools
 import os
-from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-import aiohttp
-from aiodocker.stream import Message
-
-from fairlead.errors import RouterUnavailableError
+from fairlead.docker_api.streams import Piece, Source
+from fairlead.errors import EngineUnavailableError, RouterUnavailableError
 from fairlead.routing import Address
 
 GREETING_TIMEOUT_S = 20.0
 _MARGIN_S = 5.0
-_STDOUT = 1
 _MOST_WORDS_BYTES = 2000
 _AT_ONCE = 128
 
@@ -37,11 +33,11 @@ class Until(StrEnum):
 
 
 class Line(Protocol):
-    """The standard streams of a relay; a container's, as the daemon's library has them."""
+    """The standard streams of a relay; see :class:`fairlead.docker_api.streams.RawStream`."""
 
-    async def read_out(self) -> Message | None: ...
+    async def read(self) -> Piece | None: ...
 
-    async def write_in(self, data: bytes) -> None: ...
+    async def write(self, data: bytes) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -122,14 +118,14 @@ class Relay:
             self._waiting[number] = answer
             try:
                 async with asyncio.timeout(timeout_s + _MARGIN_S):
-                    await self._stream.write_in(order)
+                    await self._stream.write(order)
                     return await answer
             except TimeoutError:
                 # It would have said that the other side is late. So the stream leads nowhere, though nobody closed it.
                 self._words.add(b"\nno answer")
                 self._reading.cancel()
                 raise RouterUnavailableError("the relay gives no answer") from None
-            except (OSError, aiohttp.ClientError) as error:
+            except EngineUnavailableError as error:
                 raise self._ended() from error
             finally:
                 del self._waiting[number]
@@ -160,15 +156,15 @@ class Relay:
     async def _read(self) -> None:
         parser = Parser()
         try:
-            while (message := await self._stream.read_out()) is not None:
-                if message.stream != _STDOUT:
-                    self._words.add(message.data)
+            while (piece := await self._stream.read()) is not None:
+                if piece.source is not Source.STDOUT:
+                    self._words.add(piece.data)
                     continue
-                for number, answer in parser.feed(message.data):
+                for number, answer in parser.feed(piece.data):
                     waiting = self._waiting.get(number)
                     if waiting is not None and not waiting.done():
                         waiting.set_result(answer)
-        except (OSError, aiohttp.ClientError, ValueError) as error:
+        except (EngineUnavailableError, ValueError) as error:
             self._words.add(f"\n{error}".encode())
         finally:
             self._over = True
@@ -176,8 +172,7 @@ class Relay:
                 if not waiting.done():
                     waiting.set_exception(self._ended())
                     waiting.exception()  # whoever waits hears of it, and nobody need wait
-            with suppress(OSError, AssertionError, aiohttp.ClientError):
-                await self._stream.close()
+            await self._stream.close()
 
     def _ended(self) -> RouterUnavailableError:
         return RouterUnavailableError(f"the relay has ended: {self._words}")
