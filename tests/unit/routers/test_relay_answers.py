@@ -20,6 +20,34 @@ def test_wherever_it_is_cut(size: int) -> None:
     assert found == FOUND
 
 
-def test_what_is_no_answer_is_an_error() -> None:
-    with pytest.raises(ValueError, match="unpack"):
-        Parser().feed(b"[NOTICE] something else altogether\n")
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[NOTICE] something else altogether\n",
+        b"\n",
+        b"1\n",
+        b"1 ok\n",
+        b"1 ok 0 0\n",
+        b"1  ok 0\n",
+        b"1 ok\t0\n",
+        b"1 ok -100\n",
+        b"-1 ok 0\n",
+        b"1 ok 1_0\n",
+        b"1 ok +1\n",
+        b"1 ok 0x1\n",
+        b"1 ok 99999999999\n",
+        b"1" * 5000 + b" ok 0\n",
+        b"1 ok " + b"1" * 5000 + b"\n",
+        b"1 \xff\xfe 0\n",
+        b"\xd9\xa1 ok 0\n",
+        b"1 OK\x00 0\n",
+        b"1 ok 0\r\n",
+        b"no line ever ends here " * 100,
+    ],
+    ids=lambda line: repr(line[:20]),
+)
+def test_what_is_no_answer_is_an_error(line: bytes) -> None:
+    parser = Parser()
+    assert parser.feed(b"7 ok 1\nx") == [(7, Answer("ok", b"x"))]
+    with pytest.raises(ValueError, match="no answer of a relay"):
+        parser.feed(line)

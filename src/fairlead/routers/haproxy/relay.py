@@ -9,6 +9,7 @@ import asyncio
 import errno
 import itertools
 import os
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,9 @@ from fairlead.routing import Address
 GREETING_TIMEOUT_S = 20.0
 _MARGIN_S = 5.0
 _MOST_WORDS_BYTES = 2000
+_MOST_LINE_BYTES = 100
+# Whatever HAProxy has to say is far below a hundred megabytes.
+_LINE = re.compile(rb"([0-9]{1,18}) ([a-z]{1,20}) ([0-9]{1,8})")
 _AT_ONCE = 128
 
 
@@ -69,16 +73,31 @@ class Parser:
     _rest: bytearray = field(default_factory=bytearray)
 
     def feed(self, data: bytes) -> list[tuple[int, Answer]]:
+        """:raises ValueError: this is not what a relay says."""
         self._rest += data
         found = []
         while (end := self._rest.find(b"\n")) >= 0:
-            number, word, size = bytes(self._rest[:end]).split(b" ")
-            whole = end + 1 + int(size)
+            number, word, size = _taken_apart(bytes(self._rest[:end]))
+            whole = end + 1 + size
             if len(self._rest) < whole:
                 break
-            found.append((int(number), Answer(word.decode(), bytes(self._rest[end + 1 : whole]))))
+            found.append((number, Answer(word, bytes(self._rest[end + 1 : whole]))))
             del self._rest[:whole]
+        if end < 0 and len(self._rest) > _MOST_LINE_BYTES:
+            raise _no_answer(bytes(self._rest))
         return found
+
+
+def _taken_apart(line: bytes) -> tuple[int, str, int]:
+    """Number, word and size; no other way of writing a number is one, least of all a negative size."""
+    parts = _LINE.fullmatch(line)
+    if parts is None:
+        raise _no_answer(line)
+    return int(parts[1]), parts[2].decode(), int(parts[3])
+
+
+def _no_answer(line: bytes) -> ValueError:
+    return ValueError(f"no answer of a relay: {line[:_MOST_LINE_BYTES].decode(errors='replace')}")
 
 
 class Relay:
