@@ -32,9 +32,13 @@ class Pipes:
         self.process = process
 
     async def read(self) -> Piece | None:
+        """Its answers to the end, and then what it complained of; no test makes it complain of much."""
         assert self.process.stdout is not None
-        data = await self.process.stdout.read(1000)
-        return Piece(Source.STDOUT, data) if data else None
+        assert self.process.stderr is not None
+        if data := await self.process.stdout.read(1000):
+            return Piece(Source.STDOUT, data)
+        data = await self.process.stderr.read(1000)
+        return Piece(Source.STDERR, data) if data else None
 
     async def write(self, data: bytes) -> None:
         assert self.process.stdin is not None
@@ -46,13 +50,14 @@ class Pipes:
         self.process.stdin.close()
 
 
-@pytest.fixture
-async def pipes(tmp_path: Path) -> AsyncIterator[Pipes]:
-    socket, lua, config = tmp_path / "way", tmp_path / "relay.lua", tmp_path / "relay.cfg"
-    lua.write_text(relay_program.lua(str(socket)))
-    config.write_text(relay_program.config(str(socket), str(lua)))
+@asynccontextmanager
+async def started(folder: Path, lua_text: str) -> AsyncIterator[Pipes]:
+    lua, config = folder / "relay.lua", folder / "relay.cfg"
+    lua.write_text(lua_text)
+    config.write_text(relay_program.config(str(folder / "way"), str(lua)))
+    pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        find_binary(None), "-db", "-f", str(config), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        find_binary(None), "-db", "-f", str(config), stdin=pipe, stdout=pipe, stderr=pipe
     )
     try:
         yield Pipes(process)
@@ -60,6 +65,12 @@ async def pipes(tmp_path: Path) -> AsyncIterator[Pipes]:
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+@pytest.fixture
+async def pipes(tmp_path: Path) -> AsyncIterator[Pipes]:
+    async with started(tmp_path, relay_program.lua(str(tmp_path / "way"))) as made:
+        yield made
 
 
 @pytest.fixture
@@ -209,3 +220,13 @@ async def test_it_ends_with_its_input_and_says_so(pipes: Pipes, relay: Relay) ->
     assert relay.over
     with pytest.raises(RouterUnavailableError, match="the relay has ended"):
         await relay.ask("127.0.0.1", 1, b"", until=Until.CONNECTED, timeout_s=1.0)
+
+
+async def test_one_whose_threads_do_not_find_each_other_ends_and_says_why(tmp_path: Path) -> None:
+    async with started(tmp_path, relay_program.lua(str(tmp_path / "nowhere"), way_timeout_s=0.2)) as pipes:
+        async with asyncio.timeout(DEADLINE_S):
+            assert await pipes.process.wait() == 1
+        relay = Relay(pipes)
+        with pytest.raises(RouterUnavailableError, match=r"nowhere in 0\.2 s"):
+            await relay.greet()
+        await relay.close()

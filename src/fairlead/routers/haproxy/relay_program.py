@@ -10,11 +10,15 @@ and SIZE bytes. PORT 0: PLACE is a socket's own address. UNTIL: `connected`, the
 
 from __future__ import annotations
 
+WAY_TIMEOUT_S = 10.0
+"""Less than the near end waits for a greeting, so that the relay's own words come first."""
+
 _LUA = r"""
 -- Written by Fairlead. Reads orders from standard input, connects, and writes the answers to standard output.
 local WAY = "unix@{socket}"
 -- Of one attempt; HAProxy makes several, with a pause as long between them. What we connect to is on this machine.
 local CONNECT_S = 0.1
+local WAY_S = {way_s}
 local PART_BYTES = 65536
 local MOST_HEAD_BYTES = 65536
 
@@ -99,10 +103,24 @@ local function speaks_ipv6()
   return addresses and addresses:read("l") and "6" or ""
 end
 
+-- Without its other thread a relay is of no use. It ends then, and says why: whoever asks next starts another one.
+local function connected_way()
+  local deadline_s = now_s() + WAY_S
+  while now_s() < deadline_s do
+    -- One that was refused once connects to nothing any more.
+    local way = core.tcp()
+    way:settimeout(CONNECT_S)
+    if way:connect(WAY) then return way end
+    way:close()
+    core.msleep(10)
+  end
+  io.stderr:write(string.format("nothing accepts connections at %s in %g s\n", WAY, WAY_S))
+  os.exit(1)
+end
+
 local function read_orders()
-  local way = core.tcp()
+  local way = connected_way()
   way:settimeout(86400)
-  while not way:connect(WAY) do core.msleep(10) end
   answer("0", "ready", speaks_ipv6())
   while true do
     local line = io.stdin:read("L")
@@ -117,9 +135,12 @@ if core.thread == 1 then core.register_task(read_orders) end
 """
 
 
-def lua(socket: str) -> str:
-    """``socket``: where one thread passes orders on to the other, in a folder that nobody else may enter."""
-    return _LUA.replace("{socket}", socket)
+def lua(socket: str, way_timeout_s: float = WAY_TIMEOUT_S) -> str:
+    """``socket``: where one thread passes orders on to the other, in a folder that nobody else may enter.
+
+    ``way_timeout_s``: how long the other one may take to listen there; after that the relay ends.
+    """
+    return _LUA.replace("{socket}", socket).replace("{way_s}", f"{way_timeout_s:g}")
 
 
 def config(socket: str, lua_path: str) -> str:
