@@ -1,6 +1,6 @@
 """The controller's log: one line an entry, ``time level room message key=value``, in files that never grow for ever.
 
-``configure`` is called once by the controller's entry point; every room takes its logger from ``room``.
+The controller's entry point runs inside ``written_to``; every room takes its logger from ``room``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,22 +40,27 @@ def room(name: str) -> RoomLogger:
     return RoomLogger(logging.getLogger(f"{_ROOT}.{name}"), {})
 
 
-def configure(path: Path, level: str = "info") -> logging.Handler:
-    """Send everything of ``level`` and above to the files at ``path``; a second call replaces the first.
+@contextmanager
+def written_to(path: Path, level: str = "info") -> Iterator[None]:
+    """Everything of ``level`` and above goes to the files at ``path``, and nowhere else, until the end of the block.
 
     The log is not worth a controller's life: whatever goes wrong with the file is counted, and said in the
     first line that can be written again.
     """
     logger = logging.getLogger(_ROOT)
-    for old in [handler for handler in logger.handlers if isinstance(handler, BoundedFile)]:
-        logger.removeHandler(old)
-        old.close()
     handler = BoundedFile(path)
     handler.setFormatter(LineFormatter())
+    before = (logger.level, logger.propagate)
     logger.addHandler(handler)
     logger.setLevel(level.upper())
     logger.propagate = False
-    return handler
+    try:
+        yield
+    finally:
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
+        logger.removeHandler(handler)
+        handler.close()
 
 
 class LineFormatter(logging.Formatter):

@@ -5,7 +5,6 @@ import re
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,23 +14,15 @@ from fairlead.logs import BoundedFile, LineFormatter
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[Path]:
-    """The log's path; afterwards the process has no log again."""
-    logger = logging.getLogger("fairlead")
-    before = (list(logger.handlers), logger.level, logger.propagate)
-    yield tmp_path / "controller.log"
-    for handler in [handler for handler in logger.handlers if handler not in before[0]]:
-        logger.removeHandler(handler)
-        handler.close()
-    logger.setLevel(before[1])
-    logger.propagate = before[2]
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "controller.log"
 
 
 def test_an_entry_is_one_line(path: Path) -> None:
-    logs.configure(path)
-    log = logs.room("controller.execute")
-    log.info("replica %s started", "shop.web.1", replica="shop.web.1", took_s=0.25, why="said so", none=None)
-    log.debug("not at this level")
+    with logs.written_to(path):
+        log = logs.room("controller.execute")
+        log.info("replica %s started", "shop.web.1", replica="shop.web.1", took_s=0.25, why="said so", none=None)
+        log.debug("not at this level")
     (line,) = path.read_text().splitlines()
     time, rest = line.split(" ", 1)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", time)
@@ -42,13 +33,13 @@ def test_an_entry_is_one_line(path: Path) -> None:
 
 
 def test_nothing_logged_can_forge_a_line(path: Path) -> None:
-    logs.configure(path)
-    log = logs.room("probes")
-    log.warning("first\nsecond \x1b[31m\x7f\u2028 \udcff", output='a\n"b"\t\u2028c', ok="schön")
-    try:
-        raise ValueError("broken\nvalue")
-    except ValueError:
-        log.exception("failed")
+    with logs.written_to(path):
+        log = logs.room("probes")
+        log.warning("first\nsecond \x1b[31m\x7f\u2028 \udcff", output='a\n"b"\t\u2028c', ok="schön")
+        try:
+            raise ValueError("broken\nvalue")
+        except ValueError:
+            log.exception("failed")
     first, second = path.read_text().splitlines()
     assert first.isprintable()
     assert r"first\nsecond \u001b[31m\u007f\u2028 \udcff" in first
@@ -58,12 +49,15 @@ def test_nothing_logged_can_forge_a_line(path: Path) -> None:
     assert r"ValueError: broken\nvalue" in second
 
 
-def test_configuring_again_replaces_the_file(path: Path) -> None:
-    logs.configure(path)
-    logs.configure(path.with_name("other.log"), "debug")
-    logs.room("probes").debug("hello")
-    assert not path.exists()
-    assert "DEBUG probes hello" in path.with_name("other.log").read_text()
+def test_a_log_ends_with_its_block_and_the_process_is_as_before(path: Path) -> None:
+    logger = logging.getLogger("fairlead")
+    before = (list(logger.handlers), logger.level, logger.propagate)
+    with logs.written_to(path, "debug"):
+        logs.room("probes").debug("hello")
+    logs.room("probes").error("nobody listens")
+    (line,) = path.read_text().splitlines()
+    assert line.endswith("DEBUG probes hello")
+    assert (list(logger.handlers), logger.level, logger.propagate) == before
 
 
 def record(text: str) -> logging.LogRecord:
@@ -120,13 +114,13 @@ from fairlead import logs
 path = Path(sys.argv[1])
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-logs.configure(path)
-log = logs.room("test")
-for number in range(100):
-    log.info("entry", number=number)
-assert path.stat().st_size <= 1000
-resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-log.info("space again")
+with logs.written_to(path):
+    log = logs.room("test")
+    for number in range(100):
+        log.info("entry", number=number)
+    assert path.stat().st_size <= 1000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    log.info("space again")
 """
 
 

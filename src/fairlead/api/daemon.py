@@ -29,8 +29,7 @@ def run(settings: Settings) -> int:
     :raises StoreError: the state cannot be read or written.
     """
     settings.prepare()
-    logs.configure(settings.log_path, settings.log_level)
-    with held_lock(settings.home / "controller.lock"):
+    with logs.written_to(settings.log_path, settings.log_level), held_lock(settings.home / "controller.lock"):
         store, notices = SqliteStore.open(settings.database_path)
         for notice in notices:
             _log.warning("store", notice=notice)
