@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
 from msgspec.structs import replace
 
 from fairlead.rollout.definition import Definition
@@ -22,23 +23,45 @@ from fairlead.spec.model import FailureAction
 _R = RolloutPhase
 _T = TransactionPhase
 Services = dict[str, ServiceState]
+Outcome = tuple[ProjectState, Services, list[Note]]
+
+
+class _Release(msgspec.Struct, frozen=True):
+    """A release that is under way or watched, and what may become of it."""
+
+    project: ProjectState
+    transaction: Transaction
+    services: Services
+    definitions: Mapping[str, Definition]
+    now_s: float
+
+    def unmoved(self) -> Outcome:
+        return self.project, self.services, []
+
+    def moved(self, transaction: Transaction, note: Note) -> Outcome:
+        return replace(self.project, transaction=transaction), self.services, [note]
+
+    def taken_back(self, why: str) -> Outcome:
+        project, after = roll_back(self.project, self.services, self.definitions, why, self.now_s)
+        return project, after, [_release_note("release-rolling-back", self.transaction, why, "error")]
 
 
 def settle_release(
     project: ProjectState, services: Services, definitions: Mapping[str, Definition], now_s: float
-) -> tuple[ProjectState, Services, list[Note]]:
+) -> Outcome:
     """The release one move further, where what became of its services allows or demands one."""
     transaction = project.transaction
     if transaction is None or project.leaving:
         return project, services, []
+    release = _Release(project, transaction, services, definitions, now_s)
     match transaction.phase:
         case _T.RUNNING | _T.PAUSED:
-            return _while_running(project, transaction, services, definitions, now_s)
+            return _while_running(release)
         case _T.ROLLING_BACK:
-            return _while_rolling_back(project, transaction, services, now_s)
+            return _while_rolling_back(release)
         case _T.SUCCEEDED:
-            return _while_watching(project, transaction, services, definitions, now_s)
-    return project, services, []
+            return _while_watching(release)
+    return release.unmoved()
 
 
 def watch_release(
@@ -61,31 +84,22 @@ def watch_release(
     return replace(project, transaction=replace(transaction, watched_slots=failed))
 
 
-def _while_running(
-    project: ProjectState,
-    transaction: Transaction,
-    services: Services,
-    definitions: Mapping[str, Definition],
-    now_s: float,
-) -> tuple[ProjectState, Services, list[Note]]:
-    phases = {n: s.rollout for n, s in services.items() if n in transaction.changed and s.rollout is not None}
+def _while_running(release: _Release) -> Outcome:
+    transaction = release.transaction
+    phases = {n: s.rollout for n, s in release.services.items() if n in transaction.changed and s.rollout is not None}
     for name in sorted(phases):
         rollout = phases[name]
+        message = f"{name}: {rollout.message}"
         if rollout.phase is _R.GATE_FAILED:
-            message = f"{name}: {rollout.message}"
-            project, after = roll_back(project, services, definitions, message, now_s)
-            return project, after, [_release_note("release-rolling-back", transaction, message, "error")]
+            return release.taken_back(message)
         if rollout.phase is _R.PAUSED and transaction.phase is _T.RUNNING:
-            message = f"{name}: {rollout.message}"
             paused = replace(transaction, phase=_T.PAUSED, message=message)
-            note = _release_note("release-paused", transaction, message, "error")
-            return replace(project, transaction=paused), services, [note]
+            return release.moved(paused, _release_note("release-paused", transaction, message, "error"))
     if any(rollout.phase is not _R.SUCCEEDED for rollout in phases.values()):
-        return project, services, []
-    services, waiting = _remove_services(services, transaction.removed)
-    if waiting:
-        return project, services, []
-    return _succeed(project, transaction, services, definitions, now_s)
+        return release.unmoved()
+    services, waiting = _remove_services(release.services, transaction.removed)
+    release = replace(release, services=services)
+    return release.unmoved() if waiting else _succeed(release)
 
 
 def _remove_services(services: Services, removed: tuple[str, ...]) -> tuple[Services, bool]:
@@ -102,71 +116,54 @@ def _remove_services(services: Services, removed: tuple[str, ...]) -> tuple[Serv
     return after, any(name in after for name in removed)
 
 
-def _succeed(
-    project: ProjectState,
-    transaction: Transaction,
-    services: Services,
-    definitions: Mapping[str, Definition],
-    now_s: float,
-) -> tuple[ProjectState, Services, list[Note]]:
+def _succeed(release: _Release) -> Outcome:
+    transaction = release.transaction
     watches = [
-        definitions[state.target.definition_id].policy.watch_s
-        for name, state in services.items()
+        release.definitions[state.target.definition_id].policy.watch_s
+        for name, state in release.services.items()
         if state.target is not None and name in transaction.changed and name in transaction.previous
     ]
     ended = replace(
         transaction,
         phase=_T.SUCCEEDED,
-        ended_at_s=now_s,
-        watch_until_s=now_s + max(watches, default=0.0),
+        ended_at_s=release.now_s,
+        watch_until_s=release.now_s + max(watches, default=0.0),
         watched_slots={},
     )
-    project = replace(project, transaction=ended, serving=transaction.release)
-    return project, services, [_release_note("release-succeeded", transaction, "serves")]
+    project, services, notes = release.moved(ended, _release_note("release-succeeded", transaction, "serves"))
+    return replace(project, serving=transaction.release), services, notes
 
 
-def _while_rolling_back(
-    project: ProjectState, transaction: Transaction, services: Services, now_s: float
-) -> tuple[ProjectState, Services, list[Note]]:
+def _while_rolling_back(release: _Release) -> Outcome:
+    transaction, services = release.transaction, release.services
     involved = [services[n] for n in {*transaction.changed, *transaction.removed} if n in services]
     phases = {state.rollout.phase for state in involved if state.rollout is not None}
     if _R.ROLLING_BACK in phases:
-        return project, services, []
+        return release.unmoved()
     if _R.FAILED in phases:
         worst = next(s for s in involved if s.rollout is not None and s.rollout.phase is _R.FAILED)
         message = f"{transaction.message}; {worst.service}: {worst.rollout.message if worst.rollout else ''}"
-        failed = replace(transaction, phase=_T.FAILED, message=message, ended_at_s=now_s)
-        return (
-            replace(project, transaction=failed),
-            services,
-            [_release_note("release-failed", transaction, message, "error")],
-        )
-    ended = replace(transaction, phase=_T.ROLLED_BACK, ended_at_s=now_s)
-    note = _release_note("release-rolled-back", transaction, f"rolled back: {transaction.message}", "error")
-    return replace(project, transaction=ended), services, [note]
+        failed = replace(transaction, phase=_T.FAILED, message=message, ended_at_s=release.now_s)
+        return release.moved(failed, _release_note("release-failed", transaction, message, "error"))
+    ended = replace(transaction, phase=_T.ROLLED_BACK, ended_at_s=release.now_s)
+    what = f"rolled back: {transaction.message}"
+    return release.moved(ended, _release_note("release-rolled-back", transaction, what, "error"))
 
 
-def _while_watching(
-    project: ProjectState,
-    transaction: Transaction,
-    services: Services,
-    definitions: Mapping[str, Definition],
-    now_s: float,
-) -> tuple[ProjectState, Services, list[Note]]:
+def _while_watching(release: _Release) -> Outcome:
+    transaction = release.transaction
     for name, slots in sorted(transaction.watched_slots.items()):
-        state = services.get(name)
+        state = release.services.get(name)
         if state is None or state.target is None or name not in transaction.previous:
             continue
-        policy = definitions[state.target.definition_id].policy
+        policy = release.definitions[state.target.definition_id].policy
         update = rules_of(state.rollout, policy) if state.rollout is not None else policy.update
-        if now_s < transaction.watch_until_s and _is_disowned(slots, state.target.replicas, update):
+        if release.now_s < transaction.watch_until_s and _is_disowned(slots, state.target.replicas, update):
             causes = [instance.failure for instance in state.current() if instance.failure]
             cause = causes[-1] if causes else "it failed"
             count = f"{len(set(slots))} of {state.target.replicas} replicas"
-            message = f"{name}: {count} failed soon after the release: {cause}"
-            project, after = roll_back(project, services, definitions, message, now_s)
-            return project, after, [_release_note("release-rolling-back", transaction, message, "error")]
-    return project, services, []
+            return release.taken_back(f"{name}: {count} failed soon after the release: {cause}")
+    return release.unmoved()
 
 
 def _is_disowned(slots: tuple[int, ...], replicas: int, update: UpdatePolicy) -> bool:
