@@ -11,11 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import click
-from click.shell_completion import CompletionItem
 
 from fairlead.errors import UsageError
-
-_COMPLETION_TIMEOUT_S = 0.5
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -149,21 +146,3 @@ def counts(pairs: tuple[tuple[str, str], ...]) -> dict[str, int]:
             raise UsageError(f"the service `{service}` is given twice")
         result[service] = int(text)
     return result
-
-
-def complete_services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The services of the running project: asked of a controller that runs, never of one to be started."""
-    try:
-        from fairlead.cli.selection import Selection
-        from fairlead.cli.session import Session
-
-        selection = Selection(
-            project=ctx.params.get("project_name"),
-            files=tuple(ctx.params.get("files") or ()),
-            directory=ctx.params.get("project_directory"),
-        )
-        names = Session(timeout_s=_COMPLETION_TIMEOUT_S).known_services(selection)
-    except Exception:
-        # A completion that fails must not write into the line that is being typed.
-        return []
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]

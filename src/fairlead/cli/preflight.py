@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fairlead.capabilities import EngineCapabilities, Support
+from fairlead.cli.candidates import ENGINES
 from fairlead.cli.output import note, say
 from fairlead.cli.paint import Tone, columns, is_terminal, paint
 from fairlead.errors import RefusedError
@@ -42,7 +43,7 @@ def capabilities_of(engine: str) -> EngineCapabilities:
         from fairlead.engines.docker.capabilities import capabilities
 
         return capabilities()
-    raise RefusedError(f"there is no engine {engine!r}", hint="engines: process, docker")
+    raise RefusedError(f"there is no engine {engine!r}", hint=f"engines: {', '.join(ENGINES)}")
 
 
 def strictly(findings: Sequence[Finding]) -> list[Finding]:

@@ -126,13 +126,6 @@ class Session:
             if name not in known:
                 raise NotFoundError(f"`{project}` has no service `{name}`", hint=f"its services: {', '.join(known)}")
 
-    def known_services(self, selection: Selection) -> list[str]:
-        """The services of the project as a controller that runs knows them; empty where none does."""
-        client, name = self.running(), selection.name
-        if client is None or name is None:
-            return []
-        return sorted(service.name for service in client.project(name).services)
-
     @staticmethod
     def _running_projects(client: Client | None) -> str:
         names = sorted(status.name for status in client.projects()) if client else []

@@ -451,43 +451,8 @@ def test_the_table_of_help_is_true(invoke: Callable[..., Any]) -> None:
         assert result.stdout.startswith(f"Usage: fairlead {verb}")
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts(invoke: Any, shell: str) -> None:
-    result = invoke("completion", shell)
-    assert result.exit_code == 0
-    assert "_FAIRLEAD_COMPLETE" in result.stdout
-
-
-def completed(*words: str) -> list[str]:
-    from click.shell_completion import ShellComplete
-
-    from fairlead.cli.main import command
-
-    complete = ShellComplete(command, {}, "fairlead", "_FAIRLEAD_COMPLETE")
-    return [item.value for item in complete.get_completions(list(words[:-1]), words[-1])]
-
-
-def test_completion_of_verbs_and_services(invoke: Any, serve: Any) -> None:
-    assert set(completed("re")) == {"restart", "resume"}
-    assert completed("restart", "a") == []
-    serve()
-    invoke("up", "-d")
-    assert completed("restart", "a") == ["api"]
-    assert completed("restart", "x") == []
-
-
 def test_a_failing_replica_shows_its_reason(invoke: Any, serve: Any) -> None:
     rows = (row(1, "failed", reason="exited\nwith\x1b[31m status 3", restarts=2, uptime_s=None),)
     serve(scenes=(Scene("x", rows=rows, state="succeeded", outcome="ok"),))
     invoke("up", "-d")
     assert "exited with [31m status 3, restarted 2 times" in invoke("ps").stdout
-
-
-def test_the_help_of_completion_has_a_line_a_shell(invoke: Any) -> None:
-    lines = [line.strip() for line in invoke("completion", "--help").stdout.splitlines()]
-    assert [line.split()[0] for line in lines if "fairlead completion" in line and line.split()[0].endswith(":")] == [
-        "Usage:",
-        "bash:",
-        "zsh:",
-        "fish:",
-    ]

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fairlead.cli.candidates import complete_services
 from fairlead.cli.options import (
     Following,
     assignments,
-    complete_services,
     release_options,
     selection_options,
 )

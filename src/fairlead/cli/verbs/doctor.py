@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fairlead.cli.candidates import ENGINES
 from fairlead.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _MARKS = {"ok": "✓", "notice": "·", "warning": "!", "error": "✗"}
 @click.option(
     "--port", "ports", type=click.IntRange(1, 65535), multiple=True, help="A port to be published. Repeatable."
 )
-@click.option("--engine", type=click.Choice(["process", "docker"]), help="Look at what this engine needs alone.")
+@click.option("--engine", type=click.Choice(ENGINES), help="Look at what this engine needs alone.")
 @json_option
 def command(ports: tuple[int, ...], engine: str | None, as_json: bool) -> None:
     """Look at this machine and its Docker daemon, and say of each thing how it is and what to do.

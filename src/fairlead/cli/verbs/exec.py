@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fairlead.cli.options import complete_services, json_option, seconds, selection_options
+from fairlead.cli.candidates import complete_services_and_replicas
+from fairlead.cli.options import json_option, seconds, selection_options
 
 if TYPE_CHECKING:
     from fairlead.cli.selection import Selection
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     help="End the command after that long.",
 )
 @json_option
-@click.argument("target", metavar="SERVICE|REPLICA", shell_complete=complete_services)
+@click.argument("target", metavar="SERVICE|REPLICA", shell_complete=complete_services_and_replicas)
 @click.argument("argv", nargs=-1, required=True, metavar="-- COMMAND...", type=click.UNPROCESSED)
 def command(
     selection: Selection,

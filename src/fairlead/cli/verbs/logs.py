@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fairlead.cli.options import complete_services, json_option, long_selection_options
+from fairlead.cli.candidates import complete_services
+from fairlead.cli.options import json_option, long_selection_options
 
 if TYPE_CHECKING:
     from fairlead.cli.selection import Selection

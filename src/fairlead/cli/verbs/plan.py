@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import click
 
+from fairlead.cli.candidates import complete_engines
 from fairlead.cli.options import assignments, counts, json_option
 from fairlead.cli.project_options import project_options
 
 
 @click.command(short_help="Show what `up` would do, and what the engine makes of the file")
 @project_options
-@click.option("--engine", metavar="NAME", help="Where it would run: process or docker.")
+@click.option(
+    "--engine", metavar="NAME", shell_complete=complete_engines, help="Where it would run: process or docker."
+)
 @click.option("--scale", metavar="SERVICE=N", multiple=True, callback=assignments, help="As for `up`.")
 @click.option("--force-recreate", is_flag=True, help="As for `up`.")
 @click.option("--strict", is_flag=True, help="Refuse a file of which the engine would ignore anything.")

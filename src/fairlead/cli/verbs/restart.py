@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fairlead.cli.options import Following, complete_services, release_options, selection_options
+from fairlead.cli.candidates import complete_services
+from fairlead.cli.options import Following, release_options, selection_options
 
 if TYPE_CHECKING:
     from fairlead.cli.selection import Selection

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fairlead.cli.candidates import complete_releases
 from fairlead.cli.options import Following, following_options, selection_options
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Release what an earlier release had")
-@click.argument("release", type=click.IntRange(min=1), required=False)
+@click.argument("release", type=click.IntRange(min=1), required=False, shell_complete=complete_releases)
 @selection_options
 @following_options
 def command(release: int | None, selection: Selection, following: Following) -> None:

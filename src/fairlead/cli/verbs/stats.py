@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fairlead.cli.options import complete_services, json_option, selection_options
+from fairlead.cli.candidates import complete_services
+from fairlead.cli.options import json_option, selection_options
 
 if TYPE_CHECKING:
     from fairlead.cli.readings import Reading

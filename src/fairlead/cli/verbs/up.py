@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fairlead.cli.candidates import complete_engines
 from fairlead.cli.options import Following, assignments, counts, release_options
 from fairlead.cli.project_options import project_options
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Release the Compose file: start it, or bring it up to date")
 @click.option("-d", "--detach", is_flag=True, help="Return when the release has ended; exit code 0 only if it serves.")
 @project_options
-@click.option("--engine", metavar="NAME", help="Where it runs: process or docker.")
+@click.option("--engine", metavar="NAME", shell_complete=complete_engines, help="Where it runs: process or docker.")
 @click.option(
     "--scale",
     metavar="SERVICE=N",
