@@ -1,6 +1,7 @@
 """`python -m tests.simulation --seeds N [--start S] [--jobs J]`: live through many seeds, print those that fail.
 
-With `--trace SEED` one history is printed, as a person can read it.
+With `--trace SEED` one history is printed, as a person can read it; with `--minimal SEED` the smallest one found in
+which the seed breaks the same promise, which is also printed of the first seed that fails.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
+from tests.simulation.shrink import told
 from tests.simulation.sim import Result, run_seed
 
 CHUNK = 50
@@ -26,6 +28,10 @@ def main() -> int:
     if options.trace is not None:
         result = run_seed(options.trace, traced=True)
         print("\n".join(result.trace))
+        return 1 if result.failure else 0
+    if options.minimal is not None:
+        result = run_seed(options.minimal)
+        print(told(result) if result.failure else f"seed {options.minimal}: every promise was kept")
         return 1 if result.failure else 0
     seeds = range(options.start, options.start + options.seeds)
     began_s, cpu_s = time.monotonic(), 0.0
@@ -43,6 +49,8 @@ def main() -> int:
         if total["seeds"] % TELL_EVERY == 0 and total["seeds"] < len(seeds):
             _progress(total["seeds"], len(seeds), len(failures), time.monotonic() - began_s)
     _report(total, failures, max(cpu_s, 0.001), time.monotonic() - began_s)
+    if failures and not options.fail_fast:
+        print(told(failures[0]))
     return 1 if failures else 0
 
 
@@ -52,7 +60,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--start", type=int, default=0, help="the first one")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (one a core)")
     parser.add_argument("--trace", type=int, default=None, metavar="SEED", help="print one history")
-    parser.add_argument("--fail-fast", action="store_true", help="stop at the first failure")
+    parser.add_argument("--minimal", type=int, default=None, metavar="SEED", help="print the smallest failing history")
+    parser.add_argument("--fail-fast", action="store_true", help="stop at the first failure, and only name it")
     return parser.parse_args()
 
 
@@ -88,7 +97,7 @@ def _report(total: Counter[str], failures: list[Result], cpu_s: float, took_s: f
         first = min(failure.seed for failure in failures if failure.rule == rule)
         print(f"  {count:6d} x {rule} (first: seed {first})")
     if failures:
-        print(f"{len(failures)} seeds failed; see one with: python -m tests.simulation --trace {failures[0].seed}")
+        print(f"{len(failures)} seeds failed; see one with: python -m tests.simulation --minimal {failures[0].seed}")
 
 
 if __name__ == "__main__":

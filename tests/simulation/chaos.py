@@ -36,7 +36,8 @@ class Chaos:
         if sim.faults.healed:
             return
         deed = sim.faults.deeds[sim.world.rng.randrange(len(sim.faults.deeds))]
-        getattr(self, "_" + deed.replace("-", "_"))()
+        if sim.faults.goes(deed):
+            getattr(self, "_" + deed.replace("-", "_"))()
         self._next()
 
     def _victim(self) -> Real | None:

@@ -97,6 +97,10 @@ class Faults:
         rate = self.rates.get(name)
         return rate is not None and not self.healed and self._rng.random() < rate
 
+    def goes(self, kind: str) -> bool:
+        """Whether a deed of the injector or an act of the operator that is due happens at all."""
+        return True
+
     def heal(self) -> None:
         """From now on nothing fails any more."""
         self.healed = True

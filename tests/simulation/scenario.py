@@ -256,7 +256,9 @@ class Scenario:
     def _act(self) -> None:
         self.pending -= 1
         self._sim.clients.burst(8, 15.0)
-        self.order(self._choose())
+        act = self._choose()
+        if self._sim.faults.goes("act"):
+            self.order(act)
         self._next_act()
 
     def _choose(self) -> tuple[str, Act]:

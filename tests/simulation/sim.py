@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import traceback
 from dataclasses import dataclass, field
+from random import Random
 
 from fairlead.errors import StoreError
 from tests.simulation.behaviour import Behaviour
@@ -17,6 +18,7 @@ from tests.simulation.controller import SimController
 from tests.simulation.engine import SimEngine
 from tests.simulation.faults import Faults
 from tests.simulation.liveness import Liveness
+from tests.simulation.rehearsal import Rehearsal
 from tests.simulation.replicas import Real
 from tests.simulation.router import NEIGHBOUR, PROJECT, SimRouter
 from tests.simulation.safety import Safety
@@ -44,9 +46,9 @@ class Result:
 class Sim:
     """``changed``: something happened after which the promises have to be checked."""
 
-    def __init__(self, seed: int, *, traced: bool = False) -> None:
-        self.world = World(seed, traced=traced)
-        self.faults = Faults(seed)
+    def __init__(self, seed: int, *, traced: bool = False, rehearsal: Rehearsal | None = None) -> None:
+        self.world = World(seed, traced=traced, rng=rehearsal.rng if rehearsal else Random(f"{seed}:world"))
+        self.faults = rehearsal.faults if rehearsal else Faults(seed)
         self.changed = False
         self.rollouts = 0
         self.looks = 0
@@ -164,9 +166,9 @@ def _tell_state(sim: Sim) -> None:
             sim.world.say("state", f"  {instance}")
 
 
-def run_seed(seed: int, *, traced: bool = False) -> Result:
-    """Live through one seed and say what came of it."""
-    sim = Sim(seed, traced=traced)
+def run_seed(seed: int, *, traced: bool = False, rehearsal: Rehearsal | None = None) -> Result:
+    """Live through one seed, or through a ``rehearsal`` of it, and say what came of it."""
+    sim = Sim(seed, traced=traced, rehearsal=rehearsal)
     failure = rule = ""
     try:
         sim.run()

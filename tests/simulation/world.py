@@ -28,10 +28,10 @@ class Crash(BaseException):
 class World:
     """The event heap, ordered by time, then by a random tie-break, then by sequence."""
 
-    def __init__(self, seed: int, *, traced: bool) -> None:
+    def __init__(self, seed: int, *, traced: bool, rng: Random) -> None:
         self.seed = seed
         self.now_s = START_S
-        self.rng = Random(f"{seed}:world")
+        self.rng = rng
         self.trace: list[str] | None = [] if traced else None
         self.last_injection_s = 0.0
         self.events = 0
