@@ -488,5 +488,8 @@ async def serve_script(home: Path, script: str, interval_s: float | str) -> None
 
 
 if __name__ == "__main__":
+    from tied import end_with
+
+    end_with(int(sys.argv[4]))
     pace = sys.argv[3]
     asyncio.run(serve_script(Path(sys.argv[1]), sys.argv[2], pace if pace.isalpha() else float(pace)))

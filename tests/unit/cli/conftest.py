@@ -86,6 +86,7 @@ def spawned(home: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     ) -> subprocess.Popen[str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
         environment |= {"FAIRLEAD_HOME": str(home), "SCRIPT": script, "INTERVAL_S": str(interval_s)}
+        environment["TESTS_PID"] = str(os.getpid())
         environment |= options.pop("environment", {})  # type: ignore[arg-type]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         process = subprocess.Popen(

@@ -7,6 +7,10 @@ import signal
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "api"))
+
+from tied import end_with
+
 from fairlead.cli import spawn
 from fairlead.cli.main import run
 
@@ -25,10 +29,12 @@ def controller_command() -> list[str]:
         os.environ["FAIRLEAD_HOME"],
         os.environ["SCRIPT"],
         os.environ["INTERVAL_S"],
+        os.environ["TESTS_PID"],
     ]
 
 
 spawn.controller_command = controller_command
 
 if __name__ == "__main__":
+    end_with(int(os.environ["TESTS_PID"]))
     run()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from background import is_running, wait_for
+from background import controllers_of, is_running, wait_for
 from serving import DEADLINE_S
 
 from fairlead.api.client import Client
@@ -35,6 +35,21 @@ def until(stream: IO[str] | None, text: str) -> str:
 
 def client_of(home: Path) -> Client:
     return Client(Settings(home=home).socket_path, timeout_s=DEADLINE_S)
+
+
+def test_nothing_outlives_a_test_run_that_was_killed(spawned: Spawned, home: Path, folder: Path) -> None:
+    tests = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    try:
+        process = spawned("up", "-d", script="ENDLESS", environment={"TESTS_PID": str(tests.pid)})
+        until(process.stdout, "is ready")
+        controllers = controllers_of(home)
+        assert controllers
+    finally:
+        tests.kill()
+        tests.communicate(timeout=DEADLINE_S)
+    process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == -signal.SIGKILL
+    wait_for(lambda: not any(map(is_running, controllers)), "the end of the controller")
 
 
 def test_ctrl_c_leaves_a_release_alone(spawned: Spawned, home: Path, folder: Path) -> None:
