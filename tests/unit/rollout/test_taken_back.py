@@ -1,0 +1,257 @@
+"""Releases that do not come through: taken back, superseded, paused, rolled back by an operator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+from tests.simulation.byhand import PROJECT, ByHand, api
+
+from fairlead.errors import PortTakenError, StartFailedError
+from fairlead.observed import Health, Observation
+from fairlead.rollout import commands
+from fairlead.rollout.state import TransactionPhase
+from fairlead.rollout.states import LIVE, InstancePhase, RolloutPhase
+from fairlead.rollout.view import view_of
+from fairlead.rollout.wanted import converge
+from fairlead.spec.model import Deploy, FailureAction, Port, RestartCondition, RestartPolicy, Service, UpdateConfig
+
+from .releasing import bad_revision, revision, serving, state_of, worker
+
+
+def test_a_release_that_never_gets_ready_is_taken_back_whole() -> None:
+    world = serving(api(1), worker(1))
+    before = (revision(world), revision(world, "worker"))
+    bad = bad_revision(world, api(2), worker(2))
+    world.run(400, bad=bad)
+    assert (revision(world), revision(world, "worker")) == before
+    assert world.pool() == {"shop.api.1", "shop.api.2"}
+    assert state_of(world, 2) == "rolled-back"
+
+
+def test_a_release_that_is_taken_back_takes_its_numbers_back() -> None:
+    world = serving(api(1), worker(1, replicas=1))
+    world.run(400, bad=bad_revision(world, api(2), worker(1, replicas=3)))
+    target = world.service("worker").target
+    assert target is not None
+    assert target.replicas == 1
+
+
+def test_a_number_set_during_a_release_survives_taking_it_back() -> None:
+    world = serving(api(1))
+    bad = bad_revision(world, api(2))
+    world.run(2, bad=bad)
+    world.core.scale(PROJECT, {"api": 3}, world.now_s)
+    world.run(400, bad=bad)
+    assert state_of(world, 2) == "rolled-back"
+    assert len(world.pool()) == 3
+
+
+def test_an_operator_takes_a_release_back_half_way() -> None:
+    world = serving(api(1))
+    before = revision(world)
+    bad = bad_revision(world, api(2))
+    world.run(5, bad=bad)
+    operation = world.core.rollback(PROJECT, None, world.now_s)
+    world.run(30)
+    assert revision(world) == before
+    assert world.core.operation(PROJECT, operation.id).state == "succeeded"
+
+
+def test_a_rollback_of_a_rollback_brings_the_newer_one_back() -> None:
+    world = serving(api(1))
+    world.up(api(2))
+    world.run(30)
+    newer = revision(world)
+    world.core.rollback(PROJECT, None, world.now_s)
+    world.run(30)
+    assert revision(world) != newer
+    world.core.rollback(PROJECT, 2, world.now_s)
+    world.run(30)
+    assert revision(world) == newer
+    assert state_of(world, 4) == "succeeded"
+
+
+def test_a_release_supersedes_one_half_way_and_goes_back_to_what_was_whole() -> None:
+    world = serving(api(1))
+    whole = revision(world)
+    middle = bad_revision(world, api(2))
+    world.run(3, bad=middle)
+    last = bad_revision(world, api(3))
+    world.run(400, bad=middle | last)
+    assert revision(world) == whole
+    assert state_of(world, 2) == "superseded"
+    assert state_of(world, 3) == "rolled-back"
+
+
+def test_a_release_mends_one_that_had_more_replicas_and_turned_sick_half_way() -> None:
+    """The sick ones take no room from those that are to follow them, or nothing ever would."""
+    world = serving(api(1, 2))
+    world.up(api(2, 5, update=UpdateConfig(monitor_s=60.0)))
+    world.run(40)
+    broken = world.service().target
+    assert broken is not None
+    world.health |= dict.fromkeys(world.replicas, Health.UNREADY)
+    world.up(api(3, 3))
+    world.run(120, bad=frozenset({broken.revision_id}))
+    assert state_of(world, 3) == "succeeded"
+    assert len(world.pool()) == 3
+
+
+def test_a_release_that_failed_stays_failed_when_another_one_follows() -> None:
+    world = serving(api(1))
+    both = frozenset({revision(world)}) | bad_revision(world, api(2))
+    world.run(3, bad=both)
+    for key in ("shop.api.1", "shop.api.2"):
+        world.end(key)
+    world.run(900, bad=both)
+    assert state_of(world, 2) == "failed"
+    world.up(api(3))
+    world.run(60)
+    assert state_of(world, 2) == "failed"
+    assert state_of(world, 3) == "succeeded"
+
+
+def test_a_rollback_that_failed_starts_no_more_than_a_batch_beside_what_it_keeps() -> None:
+    """Superseded releases may have left more behind than one release ever would."""
+    two = UpdateConfig(parallelism=2)
+    world = serving(wide := replace(api(1), deploy=Deploy(replicas=5, update=two, rollback=two)))
+    world.up(replace(wide, environment={"V": "2"}))
+    while "shop.api.9" not in world.replicas:
+        world.run(1)
+    world.end("shop.api.8")
+    for _ in range(20):
+        world.look()
+        world.carry_out(commands.StartReplica, StartFailedError("no such file"))
+        world.carry_out()
+    failed = world.service()
+    assert failed.rollout is not None
+    assert failed.rollout.phase is RolloutPhase.FAILED
+    kept = tuple(i for i in failed.instances if i.phase is InstancePhase.READY)
+    new = next(i for i in kept if i.id == "shop.api.6")
+    left = tuple(msgspec.structs.replace(new, id=f"shop.api.{number}", slot=number) for number in (90, 91))
+    crowded = msgspec.structs.replace(failed, instances=(*kept, *left), restarts={})
+    definitions = world.core.book(PROJECT).definitions
+    view = view_of((), {}, {}, Observation(project=PROJECT, replicas=(), health={}, routes={}), proxied=False)
+    after = converge(crowded, view, definitions, world.now_s)
+    assert sum(i.phase in LIVE for i in after.instances) <= 5 + 2
+
+
+def test_a_paused_release_goes_no_further_and_still_heals() -> None:
+    world = serving(api(1))
+    world.core.pause(PROJECT, world.now_s)
+    world.up(api(2))
+    world.core.pause(PROJECT, world.now_s)
+    world.end("shop.api.1")
+    world.run(10)
+    assert all(instance.revision_id != revision(world) for instance in world.service().instances)
+    assert len(world.pool()) == 2
+    world.core.resume(PROJECT, world.now_s)
+    world.run(30)
+    assert all(instance.revision_id == revision(world) for instance in world.service().instances)
+
+
+def test_time_spent_paused_counts_for_no_deadline() -> None:
+    world = serving(api(1))
+    world.up(api(2))
+    world.look()
+    world.core.pause(PROJECT, world.now_s)
+    world.look(3_000.0)
+    world.core.resume(PROJECT, world.now_s)
+    world.run(30)
+    assert state_of(world, 2) == "succeeded"
+
+
+def test_a_policy_that_pauses_waits_for_a_person() -> None:
+    pausing = UpdateConfig(failure_action=FailureAction.PAUSE)
+    world = serving(api(1, update=pausing))
+    bad = bad_revision(world, api(2, update=pausing))
+    world.run(200, bad=bad)
+    assert state_of(world, 2) == "paused"
+    assert world.pool() == {"shop.api.1", "shop.api.2"}
+    world.core.resume(PROJECT, world.now_s)
+    world.run(60)
+    assert state_of(world, 2) == "succeeded"
+
+
+def test_what_crashes_soon_after_a_release_is_taken_back() -> None:
+    world = serving(api(1))
+    before = revision(world)
+    world.up(api(2))
+    world.run(15)
+    assert state_of(world, 2) == "succeeded"
+    for _ in range(3):
+        for key in sorted(world.pool()):
+            world.end(key)
+        world.run(12)
+    world.run(40)
+    assert revision(world) == before
+    assert state_of(world, 2) == "rolled-back"
+
+
+def test_a_replica_that_ends_well_is_no_success_where_a_port_is_published() -> None:
+    service = api(1)
+    policy = RestartPolicy(condition=RestartCondition.ON_FAILURE)
+    world = ByHand()
+    world.up(
+        Service(
+            name="api",
+            command=service.command,
+            ports=(Port(target=8000, published=8080),),
+            deploy=Deploy(replicas=1, restart_policy=policy),
+        )
+    )
+    world.look()
+    world.carry_out()
+    world.look()
+    world.carry_out()
+    world.end("shop.api.1", code=0)
+    world.run(20, bad=frozenset({revision(world)}) if "api" in world.core.book(PROJECT).services else frozenset())
+    assert world.core.book(PROJECT).gone or state_of(world, 1) != "succeeded"
+
+
+def test_a_port_of_somebody_else_refuses_the_release_and_leaves_the_old_port_open() -> None:
+    world = serving(api(1))
+    taken = Service(
+        name="api", command=("serve",), ports=(Port(target=8000, published=9999),), deploy=Deploy(replicas=2)
+    )
+    world.up(taken)
+    for _ in range(40):
+        world.look()
+        for order in list(world.orders):
+            if isinstance(order.command, commands.ApplyRoutes) and any(
+                route.listen.port == 9999 for route in order.command.routes
+            ):
+                world.orders.remove(order)
+                error = PortTakenError("port 9999 belongs to nginx")
+                world.core.settle(PROJECT, order.intent, order.command, error, world.now_s)
+        world.carry_out()
+        world.health |= dict.fromkeys(world.replicas, Health.READY)
+    assert state_of(world, 2) == "rolled-back"
+    assert world.pool() == {"shop.api.1", "shop.api.2"}
+    assert set(world.routes) == {"shop/api/8080"}
+
+
+def test_a_port_of_somebody_else_refuses_a_release_of_no_replicas_too() -> None:
+    """Released, it would ask for that port for ever, and no later release could have its own opened."""
+    world = ByHand()
+    world.up(api(1, replicas=0))
+    for _ in range(3):
+        world.look()
+    world.carry_out(commands.ApplyRoutes, error=PortTakenError("port 8080 belongs to nginx"))
+    world.look()
+    transaction = world.core.book(PROJECT).project.transaction
+    assert transaction is not None
+    assert "nginx" in transaction.message
+    assert transaction.phase in (TransactionPhase.ROLLING_BACK, TransactionPhase.ROLLED_BACK)
+
+
+def test_a_command_that_cannot_work_is_not_tried_for_ever() -> None:
+    world = serving(api(1))
+    world.up(api(2))
+    world.look()
+    world.carry_out(commands.ApplyRoutes)
+    world.carry_out(commands.StartReplica, error=StartFailedError("no such command"))
+    world.run(60)
+    assert state_of(world, 2) == "rolled-back"
+    assert world.core.retry_at_s(PROJECT) is None
