@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
-from scripted import NEW, OLD
+from scenes import NEW, OLD
 from serving import Served
 
 from fairlead.api.client import Client

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from click.shell_completion import ShellComplete
-from scripted import Scene, row
+from scenes import Scene, row
 
 from fairlead.cli.main import command
 

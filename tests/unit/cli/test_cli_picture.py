@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 
 import pytest
-from scripted import NEW, OLD, row
+from scenes import NEW, OLD, row
 
 from fairlead.cli import output, paint
 from fairlead.cli.frame import Scene, draw

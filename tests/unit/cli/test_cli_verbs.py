@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import FAILURE, NEW, RELAPSED, SETTLED, SUCCESS, Scene, row
+from scenes import FAILURE, NEW, RELAPSED, SETTLED, SUCCESS, Scene, row
 
 from fairlead.api.client import ConnectionLostError, Stream
 from fairlead.cli.main import _HELP
