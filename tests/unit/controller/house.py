@@ -181,3 +181,21 @@ async def refused(call: Awaitable[Any], kind: type[FairleadError], says: str, ho
 def everything(store: MemoryStore) -> tuple[Any, ...]:
     kinds = ("project", "service", "definition", "release", "operation", "request")
     return tuple(dict(store.documents(kind)) for kind in kinds), store.events(), store.open_intents()
+
+
+class Gate:
+    """A preparation that stands still until it is let on; ``asked``: the versions it was asked for, in order."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.asked: list[str] = []
+
+    async def __call__(self, project: Project, report: Report) -> Project:
+        self.asked.append(project.services["api"].environment["VERSION"])
+        await self.open.wait()
+        return project
+
+
+async def versions(controller: Controller) -> set[str]:
+    """The revisions that run."""
+    return {row.revision for row in await controller.replicas("shop")}

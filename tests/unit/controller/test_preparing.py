@@ -1,0 +1,96 @@
+"""What a controller prepares before a release: who waits for it, and what it leaves alone where it fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fairlead.controller.controls import OperationState
+from fairlead.engines.base import Report
+from fairlead.errors import EngineUnavailableError, StartFailedError
+from fairlead.spec.model import Project
+
+from .house import Gate, House, ended, eventually, request, service, succeeded, versions
+
+
+async def test_what_is_prepared_is_what_is_released_and_its_progress_is_told(house: House) -> None:
+    async def pin(project: Project, report: Report) -> Project:
+        report("pulling api")
+        pinned = replace(project.services["api"], image="api@sha256:1")
+        return replace(project, services={"api": pinned})
+
+    house.engine.preparing = pin
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service())))
+        (spec,) = await house.engine.recall("shop")
+        assert spec.revision.service.image == "api@sha256:1"
+        told = [event.message async for event in controller.events("shop")]
+        assert told[0] == "pulling api"
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (StartFailedError("no such image", hint="build it"), "no such image (build it)"),
+        (EngineUnavailableError("the daemon is away"), "the daemon is away"),
+        (KeyError("oops"), "KeyError: 'oops'"),
+    ],
+)
+async def test_a_preparation_that_fails_leaves_what_serves_alone(house: House, error: Exception, says: str) -> None:
+    async def fail(project: Project, report: Report) -> Project:
+        raise error
+
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service(version="v1"))))
+        before = await versions(controller)
+        house.engine.preparing = fail
+        done = await ended(controller, await controller.up(request(service(version="v2"))))
+        assert (done.state, done.message, done.release) == (OperationState.FAILED, says, None)
+        assert await versions(controller) == before
+        assert [row.number for row in await controller.history("shop")] == [1]
+        assert house.store.documents("request") == {}
+        house.engine.preparing = None
+        await succeeded(controller, await controller.up(request(service(version="v2"))))
+
+
+async def test_a_first_preparation_that_fails_leaves_no_project(house: House) -> None:
+    async def fail(project: Project, report: Report) -> Project:
+        raise StartFailedError("no such image")
+
+    house.engine.preparing = fail
+    async with house.running() as controller:
+        done = await ended(controller, await controller.up(request(service())))
+        assert done.state is OperationState.FAILED
+        assert await controller.projects() == ()
+
+
+async def test_an_older_request_never_overtakes_a_newer_one(house: House) -> None:
+    gate = house.engine.preparing = Gate()
+    async with house.running() as controller:
+        older = await controller.up(request(service(version="v1")))
+        await eventually(lambda: gate.asked == ["v1"], "the first is being prepared")
+        newer = await controller.up(request(service(version="v2")))
+        gate.open.set()
+        await succeeded(controller, newer)
+        assert (await ended(controller, older)).state is OperationState.FAILED
+        (spec,) = await house.engine.recall("shop")
+        assert spec.revision.service.environment["VERSION"] == "v2"
+        assert gate.asked == ["v1", "v2"]
+
+
+async def test_down_ends_what_is_still_being_prepared(house: House) -> None:
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service(version="v1"))))
+        gate = house.engine.preparing = Gate()
+        pending = await controller.up(request(service(version="v2")))
+        await eventually(lambda: gate.asked == ["v2"], "it is being prepared")
+        down = await controller.down("shop", volumes=False)
+        over = await ended(controller, pending)
+        assert (over.state, over.message) == (OperationState.FAILED, f"superseded by down {down.id}")
+        gate.open.set()
+        await succeeded(controller, down)
+        # The next one waits its turn behind the one that was given up: that has done nothing.
+        house.engine.preparing = None
+        again = await succeeded(controller, await controller.up(request(service(version="v3"))))
+        assert again.release == 1
