@@ -191,3 +191,15 @@ async def serve(behaviour: Behaviour = rightly) -> AsyncIterator[Server]:
             task.cancel()
         if left:
             await asyncio.wait(left)
+
+
+async def drop(exchange: Exchange) -> None:
+    exchange.writer.close()
+
+
+async def unavailable(exchange: Exchange) -> None:
+    exchange.send(b"", status=503)
+
+
+async def silence(exchange: Exchange) -> None:
+    await asyncio.sleep(600)
