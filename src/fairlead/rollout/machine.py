@@ -54,17 +54,18 @@ def step(state: ServiceState, event: Observed | Settled, definitions: Mapping[st
     """The state after ``event``, the commands it makes necessary, and what there is to tell."""
     if isinstance(event, Settled):
         return _settle(state, event, definitions, now_s)
-    state, notes = absorb(state, event.view, definitions, now_s)
+    after, notes = absorb(state, event.view, definitions, now_s)
     if not event.paused:
-        state, more = advance(state, event.view, definitions, now_s)
+        after, more = advance(after, event.view, definitions, now_s)
         notes += more
-    state = converge(state, event.view, definitions, now_s, releasing=event.releasing)
-    return _act(state, event.view, definitions, now_s, notes)
+    after = converge(after, event.view, definitions, now_s, releasing=event.releasing)
+    after, asked = _act(after, event.view, definitions, now_s)
+    return Step(state=after, commands=asked, notes=(*notes, *_departures(state, after)))
 
 
 def _act(
-    state: ServiceState, view: ServiceView, definitions: Mapping[str, Definition], now_s: float, notes: list[Note]
-) -> Step:
+    state: ServiceState, view: ServiceView, definitions: Mapping[str, Definition], now_s: float
+) -> tuple[ServiceState, tuple[Command, ...]]:
     instances: list[Instance] = []
     asked: list[Command] = []
     for before in state.instances:
@@ -72,14 +73,26 @@ def _act(
         instances.append(after)
         if command is not None:
             asked.append(command)
-        if after.phase is _P.DRAINING and after.draining_since_s == now_s and before.shed_stage == after.shed_stage:
-            notes.append(replica_note(state, after, "replica-draining", "drains"))
-        if after.phase is _P.STOPPING and before.phase is not _P.STOPPING:
-            notes.append(replica_note(state, after, "replica-stopping", "stops"))
     changed = tuple(instances)
     if changed != state.instances:
         state = replace(state, instances=changed)
-    return Step(state=state, commands=tuple(asked), notes=tuple(notes))
+    return state, tuple(asked)
+
+
+def _departures(before: ServiceState, after: ServiceState) -> list[Note]:
+    """Who begins to drain, and who is told to stop."""
+    if after.instances is before.instances:
+        return []
+    phases = {instance.id: instance.phase for instance in before.instances}
+    notes = []
+    for instance in after.instances:
+        if instance.phase is phases.get(instance.id):
+            continue
+        if instance.phase is _P.DRAINING:
+            notes.append(replica_note(after, instance, "replica-draining", "drains"))
+        elif instance.phase is _P.STOPPING:
+            notes.append(replica_note(after, instance, "replica-stopping", "stops"))
+    return notes
 
 
 def _next(

@@ -207,3 +207,14 @@ def test_a_replica_taken_back_before_it_was_ever_ready_drains_like_any_other() -
     for _ in range(5):
         world.look()
         assert "stop shop.api.3" not in world.asked()
+
+
+def test_a_drain_is_told_once_however_often_one_moment_is_looked_at() -> None:
+    """The times of whoever drains begin again with a new controller, which is no second drain."""
+    world = ByHand()
+    replacing(world)
+    world.look(0.0)
+    world.restart_controller()
+    world.look(0.0)
+    told = [event.replica_id for event in world.store.events(PROJECT) if event.kind == "replica-draining"]
+    assert sorted(map(str, told)) == ["shop.api.1", "shop.api.2"]
