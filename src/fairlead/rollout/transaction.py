@@ -136,7 +136,7 @@ def _succeed(release: _Release) -> Outcome:
 
 def _while_rolling_back(release: _Release) -> Outcome:
     transaction, services = release.transaction, release.services
-    involved = [services[n] for n in {*transaction.changed, *transaction.removed} if n in services]
+    involved = [services[n] for n in sorted({*transaction.changed, *transaction.removed}) if n in services]
     phases = {state.rollout.phase for state in involved if state.rollout is not None}
     if _R.ROLLING_BACK in phases:
         return release.unmoved()

@@ -10,8 +10,9 @@ from tests.simulation.byhand import PROJECT, ByHand, api
 from fairlead.errors import PortTakenError, StartFailedError
 from fairlead.observed import Health, Observation
 from fairlead.rollout import commands
-from fairlead.rollout.state import TransactionPhase
+from fairlead.rollout.state import ProjectState, Rollout, ServiceState, Transaction, TransactionPhase
 from fairlead.rollout.states import LIVE, InstancePhase, RolloutPhase
+from fairlead.rollout.transaction import settle_release
 from fairlead.rollout.view import view_of
 from fairlead.rollout.wanted import converge
 from fairlead.spec.model import Deploy, FailureAction, Port, RestartCondition, RestartPolicy, Service, UpdateConfig
@@ -255,3 +256,29 @@ def test_a_command_that_cannot_work_is_not_tried_for_ever() -> None:
     world.run(60)
     assert state_of(world, 2) == "rolled-back"
     assert world.core.retry_at_s(PROJECT) is None
+
+
+def test_of_several_services_that_could_not_go_back_the_first_one_by_name_is_told() -> None:
+    names = tuple("hgfedcba")
+    services = {
+        name: ServiceState(
+            project=PROJECT,
+            service=name,
+            rollout=Rollout(
+                release=2,
+                phase=RolloutPhase.FAILED,
+                origin=None,
+                origin_replicas=0,
+                started_at_s=0.0,
+                progress_at_s=0.0,
+                message="no such file",
+            ),
+        )
+        for name in names
+    }
+    phase = TransactionPhase.ROLLING_BACK
+    back = Transaction(release=2, kind="up", phase=phase, previous={}, changed=names, message="bad", started_at_s=0.0)
+    project, _, (note,) = settle_release(ProjectState(name=PROJECT, engine="x", transaction=back), services, {}, 1.0)
+    assert project.transaction is not None
+    assert project.transaction.phase is TransactionPhase.FAILED
+    assert note.message == "release 2: bad; a: no such file"
