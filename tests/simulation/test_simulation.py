@@ -69,13 +69,13 @@ PORTION = 50
 @pytest.mark.parametrize("seed", FOUND, ids=lambda seed: str(seed))
 def test_a_seed_that_found_a_mistake_keeps_every_promise(seed: int) -> None:
     result = run_seed(seed)
-    assert not result.failure, f"{FOUND[seed]}, again:\n{told(result)}"
+    assert not result.failure, f"{FOUND[seed]}, again:\n{told(result, most_runs=100)}"
 
 
 @pytest.mark.parametrize("first", range(20_000, 22_000, PORTION))
 def test_fresh_seeds_keep_every_promise(first: int) -> None:
     failures = [result for result in map(run_seed, range(first, first + PORTION)) if result.failure]
-    assert not failures, f"{len(failures)} of {PORTION} seeds failed:\n{told(failures[0])}"
+    assert not failures, f"{len(failures)} of {PORTION} seeds failed:\n{told(failures[0], most_runs=100)}"
 
 
 def test_a_seed_is_one_history_whatever_the_hash_seed() -> None:
