@@ -136,7 +136,7 @@ def _forget_jobs(state: ServiceState) -> ServiceState:
 def _spare(state: ServiceState, view: ServiceView, definitions: Mapping[str, Definition]) -> int:
     """How many of the replicas that serve may leave, whatever was lost meanwhile: never below the smaller of the
     two numbers wanted, but for a batch of stop-first and for failures that the policy goes on with."""
-    serving = sum(1 for i in state.instances if i.phase is _P.READY and view.is_serving(i.id))
+    serving = sum(1 for i in state.instances if _serves(i, view))
     target, rollout = state.target, state.rollout
     if target is None or state.leaving or rollout is None or rollout.origin is None:
         return serving
@@ -145,6 +145,11 @@ def _spare(state: ServiceState, view: ServiceView, definitions: Mapping[str, Def
     if update.order is Order.STOP_FIRST:
         needed -= update.parallelism
     return serving - max(needed, 0)
+
+
+def _serves(instance: Instance, view: ServiceView) -> bool:
+    """Whether it can be counted on: in the pool, and there. One that a list leaves out may have been removed."""
+    return instance.phase is _P.READY and instance.missing_since_s is None and view.is_serving(instance.id)
 
 
 def _drain_surplus(state: ServiceState, view: ServiceView, now_s: float) -> ServiceState:
@@ -158,7 +163,7 @@ def _drain_surplus(state: ServiceState, view: ServiceView, now_s: float) -> Serv
     for instance in sorted(live, key=lambda i: (i.phase is not _P.READY, i.id)):
         if instance.slot <= replicas:
             keepers.setdefault(instance.slot, instance)
-    serving = sum(1 for i in live if i.phase is _P.READY and view.is_serving(i.id))
+    serving = sum(1 for i in live if _serves(i, view))
     changed = {}
     for instance in sorted(live, key=lambda i: (-i.slot, i.id)):
         if keepers.get(instance.slot) is instance:

@@ -62,6 +62,33 @@ def test_a_lost_replica_makes_no_batch_take_more_than_it_may() -> None:
     assert state_of(world, 2) == "succeeded"
 
 
+def test_a_replica_that_a_list_leaves_out_is_not_counted_on_when_another_is_let_go() -> None:
+    """Somebody removed it; the first list without it proves nothing, and the one that does serve has to stay."""
+    update = UpdateConfig(parallelism=1)
+    world = serving(api(1, 2, update=update))
+    world.up(api(2, 2, update=update))
+    world.look()
+    world.carry_out()
+    world.health["shop.api.3"] = Health.READY
+    world.look()
+    world.carry_out()
+    assert world.pool() == {"shop.api.1", "shop.api.2", "shop.api.3"}
+    del world.replicas["shop.api.2"], world.health["shop.api.2"]
+    world.look()
+    assert world.phases()["shop.api.1"] == "ready", "it and the new one are all that serve"
+    world.look(1.0)
+    assert world.phases()["shop.api.2"] == "failed"
+    assert world.phases()["shop.api.1"] == "ready"
+
+
+def test_a_scale_in_counts_on_no_replica_that_a_list_leaves_out() -> None:
+    world = serving(api(1, 3))
+    world.core.scale(PROJECT, {"api": 2}, world.now_s)
+    del world.replicas["shop.api.1"], world.health["shop.api.1"]
+    world.look()
+    assert world.phases()["shop.api.3"] == "ready", "it and the second one are all that serve"
+
+
 def test_a_single_writer_is_stopped_before_its_successor_starts() -> None:
     world = serving(api(1, replicas=1, writes=True))
     world.up(api(2, replicas=1, writes=True))
