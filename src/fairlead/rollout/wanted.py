@@ -141,7 +141,9 @@ def _spare(state: ServiceState, view: ServiceView, definitions: Mapping[str, Def
     if target is None or state.leaving or rollout is None or rollout.origin is None:
         return serving
     update = rules_of(rollout, definitions[target.definition_id].policy)
-    needed = min(target.replicas, rollout.origin.replicas) - len(rollout.failed_slots)
+    needed = min(target.replicas, rollout.origin.replicas)
+    if rollout.phase not in (_R.GATE_FAILED, _R.PAUSED):
+        needed -= len(rollout.failed_slots)
     if update.order is Order.STOP_FIRST:
         needed -= update.parallelism
     return serving - max(needed, 0)

@@ -89,6 +89,24 @@ def test_a_scale_in_counts_on_no_replica_that_a_list_leaves_out() -> None:
     assert world.phases()["shop.api.3"] == "ready", "it and the second one are all that serve"
 
 
+def test_a_failure_that_ends_a_release_lets_no_replica_go_that_serves() -> None:
+    """Only failures that the policy goes on with make fewer replicas enough."""
+    update = UpdateConfig(parallelism=1, order=Order.STOP_FIRST)
+    world = serving(api(1, 3, update=update))
+    for lost in ("shop.api.1", "shop.api.4"):
+        world.end(lost)
+        world.look(0.01)
+        world.carry_out()
+    world.up(api(2, 3, update=update))
+    world.look(0.01)
+    world.carry_out()
+    assert world.phases() == {"shop.api.2": "ready", "shop.api.3": "ready", "shop.api.5": "starting"}
+    world.end("shop.api.5")
+    world.look()
+    assert world.core.book(PROJECT).releases[2].state == "rolling-back"
+    assert world.phases()["shop.api.2"] == world.phases()["shop.api.3"] == "ready", "two of three serve, and no more"
+
+
 def test_a_single_writer_is_stopped_before_its_successor_starts() -> None:
     world = serving(api(1, replicas=1, writes=True))
     world.up(api(2, replicas=1, writes=True))
