@@ -22,12 +22,14 @@ STALE_FOR_S = 2.0
 
 
 class SimEngine:
-    """``reals``: every replica that exists, by id. ``strangers``: containers without labels, by name, which
-    may be what a replica of ours is called. ``volumes``: those that exist, by project and name."""
+    """``reals``: every replica that exists, by id; ``vanished``: those that somebody else removed. ``strangers``:
+    containers without labels, by name, which may be what a replica of ours is called. ``volumes``: those that exist, by
+    project and name."""
 
     def __init__(self, sim: Sim) -> None:
         self._sim = sim
         self.reals: dict[str, Real] = {}
+        self.vanished: dict[str, Real] = {}
         self.down_until_s = 0.0
         self._number = 0
         self._busy: dict[str, float] = {}
@@ -186,7 +188,8 @@ class SimEngine:
     def vanish(self, real: Real) -> None:
         """Somebody else removes ``real``."""
         self.end(real, Exit(cause=ExitCause.GONE), "is deleted by somebody else")
-        self.reals.pop(real.id, None)
+        if self.reals.pop(real.id, None) is not None:
+            self.vanished[real.id] = real
 
 
 def _writes(spec: ReplicaSpec) -> bool:

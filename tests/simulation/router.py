@@ -41,6 +41,7 @@ class SimRouter:
         self.out_since_s: dict[str, float] = {}
         self.open: dict[str, dict[str, set[Request]]] = {}
         self.pooled: dict[str, set[str]] = {}
+        self._coming: dict[tuple[str, int], Mapping[str, set[str]]] = {}
         self._said: dict[str, RouteStatus] = {}
         self._lag = Random(f"{sim.world.seed}:lag")
         self._asked: dict[str, int] = {}
@@ -73,6 +74,7 @@ class SimRouter:
         if half:
             heard = RouterUnavailableError("the proxy broke off in the middle of the change")
             world.injected("the router carries out a part of a change and breaks off")
+        self._coming[project, asked] = _pooled({r.key: _ready(r) for r in routes})
         world.at(lands_s, lambda: self._take_effect(project, asked, tuple(routes), half=half))
         lag_s = self._lag.uniform(0.0, 0.1) if faults.answers_late else 0.0
         world.at(acked_s + lag_s + 0.0001, lambda: reply(heard))
@@ -111,11 +113,16 @@ class SimRouter:
         self._sim.clients.on_proxy_death()
         self._serve(())
 
+    def coming(self) -> list[Mapping[str, set[str]]]:
+        """Who is in every pool of a service by each change that was asked for and has not taken effect."""
+        return [pools for (project, _), pools in self._coming.items() if project == PROJECT]
+
     def in_pool(self, replica_id: str) -> bool:
         """Whether any route sends new requests to it."""
         return any(replica_id in pool for pool in self.ready.values())
 
     def _take_effect(self, project: str, asked: int, routes: tuple[Route, ...], *, half: bool) -> None:
+        del self._coming[project, asked]
         if asked < self._effective.get(project, 0):
             return
         self._effective[project] = asked
@@ -144,13 +151,8 @@ class SimRouter:
         sim = self._sim
         before = {replica_id for pool in self.ready.values() for replica_id in pool}
         self.routes = {route.key: route for route in routes}
-        self.ready = {
-            route.key: {e.replica_id: e.weight for e in route.endpoints if e.state is EndpointState.READY}
-            for route in routes
-        }
-        self.pooled = {}
-        for key, pool in self.ready.items():
-            self.pooled.setdefault(key.split("/")[1], set(pool)).intersection_update(pool)
+        self.ready = {route.key: _ready(route) for route in routes}
+        self.pooled = _pooled(self.ready)
         self._said.clear()
         after = {replica_id for pool in self.ready.values() for replica_id in pool}
         for replica_id in after:
@@ -187,6 +189,19 @@ class SimRouter:
             )
         said = self._said[key] = RouteStatus(key=key, listening=True, endpoints=tuple(statuses))
         return said
+
+
+def _ready(route: Route) -> dict[str, int]:
+    """Who gets requests by ``route``, with the weight."""
+    return {e.replica_id: e.weight for e in route.endpoints if e.state is EndpointState.READY}
+
+
+def _pooled(ready: Mapping[str, Mapping[str, int]]) -> dict[str, set[str]]:
+    """By service, who is in every pool of it."""
+    found: dict[str, set[str]] = {}
+    for key, pool in ready.items():
+        found.setdefault(key.split("/")[1], set(pool)).intersection_update(pool)
+    return found
 
 
 def _words(route: Route) -> str:

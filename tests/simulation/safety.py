@@ -31,13 +31,14 @@ _ENDED = frozenset({"rolled-back", "superseded", "failed"})
 
 
 class Bar:
-    """What one service has to keep up. ``floor``: so many have served; ``low``, ``high``: the numbers wanted
-    since all was steady; ``slack``: how many may be missing in a stop-first exchange; ``tolerated``: how many
-    failures the policy goes on with."""
+    """What one service has to keep up. ``floor``: so many have served; ``sure``: so many do, and nothing that was asked
+    of the router takes them out; ``low``, ``high``: the numbers wanted since all was steady; ``slack``: how many may be
+    missing in a stop-first exchange; ``tolerated``: how many failures the policy goes on with."""
 
-    __slots__ = ("floor", "high", "low", "slack", "surge", "target", "tolerated", "touched")
+    __slots__ = ("floor", "high", "low", "slack", "sure", "surge", "target", "tolerated", "touched")
 
     def __init__(self) -> None:
+        self.sure = 0
         self.floor = 0
         self.low = 0
         self.high = 0
@@ -64,6 +65,7 @@ class Safety:
         self._seen: object = None
         self._seen_releases: object = None
         self._ready: dict[str, frozenset[str]] = {}
+        self._missing: dict[str, frozenset[str]] = {}
         self._own: dict[str, set[str]] = {}
         self._neighbour_served = False
         self._neighbour_settled = False
@@ -233,9 +235,11 @@ class Safety:
         for name, state in services.items():
             if self._states.get(name) is not state:
                 self._given_up(self._states.get(name), state)
-                self._ready[name] = frozenset(i.id for i in state.instances if i.phase is InstancePhase.READY)
+                ready = [i for i in state.instances if i.phase is InstancePhase.READY]
+                self._ready[name] = frozenset(i.id for i in ready)
+                self._missing[name] = frozenset(i.id for i in ready if i.missing_since_s is not None)
         for name in self._ready.keys() - services.keys():
-            del self._ready[name]
+            del self._ready[name], self._missing[name]
         self._states = dict(services)
 
     def _given_up(self, before: ServiceState | None, state: ServiceState) -> None:
@@ -295,7 +299,7 @@ class Safety:
         # A rollback that failed keeps what serves, and goes on trying to start what it was to bring back.
         active = rollout is not None and (rollout.phase in ACTIVE or rollout.phase is RolloutPhase.FAILED)
         live = sum(instance.phase in LIVE for instance in state.instances)
-        if not active and live <= wanted and bar.floor >= wanted - self._excess(state, controller):
+        if not active and live <= wanted and bar.sure >= wanted - self._excess(state, controller):
             bar.low, bar.high, bar.slack, bar.surge, bar.tolerated = wanted, wanted, 0, 0, 0
         bar.target = wanted
         bar.low = min(bar.low, wanted)
@@ -317,9 +321,10 @@ class Safety:
 
     def _has_noticed_a_loss(self, name: str, state: ServiceState) -> bool:
         """Whether the controller has just learned of something that the injector did."""
-        ready = self._ready.get(name, ())
+        ready, missing = self._ready.get(name, ()), self._missing.get(name, ())
         for instance in state.instances:
-            if instance.id in ready and instance.phase is not InstancePhase.READY:
+            is_missed = instance.missing_since_s is not None and instance.id not in missing
+            if instance.id in ready and (is_missed or instance.phase is not InstancePhase.READY):
                 real = self._sim.engine.reals.get(instance.id)
                 if real is None or not self._is_well(real):
                     return True
@@ -368,12 +373,13 @@ class Safety:
 
     def check(self) -> None:
         """Whether as many serve as have to."""
-        count = self._serving()
+        count, sure = self._serving()
         for name in sorted(self._bars):
             bar = self._bars[name]
             serving = count.get(name, 0)
+            bar.sure = sure.get(name, 0)
             if bar.touched:
-                bar.floor = min(bar.floor, serving)
+                bar.floor = min(bar.floor, bar.sure)
                 bar.touched = False
             required = bar.required
             bar.floor = min(bar.floor, required)
@@ -382,20 +388,25 @@ class Safety:
                     "availability",
                     f"{name}: {serving} ready and routed, {bar.floor} were and {required} have to be",
                 )
-            bar.floor = max(bar.floor, min(serving, required))
+            bar.floor = max(bar.floor, min(bar.sure, required))
 
-    def _serving(self) -> dict[str, int]:
-        """How many replicas of each service are ready and routed."""
-        pooled = self._sim.router.pooled
+    def _serving(self) -> tuple[dict[str, int], dict[str, int]]:
+        """How many replicas of each service are ready and routed, and how many of them are to stay so."""
+        pooled, coming = self._sim.router.pooled, self._sim.router.coming()
         count: dict[str, int] = {}
-        for real in self._sim.engine.reals.values():
+        sure: dict[str, int] = {}
+        reals = self._sim.engine.reals.values()
+        for real in (*reals, *self._sim.engine.vanished.values()):
             name = real.service
             if real.signalled_at_s is not None or not real.has_served or name not in self._states:
                 continue
             ready = real.id in self._ready[name]
             # What the controller cannot know of yet is not held against what it does meanwhile.
-            if not ready and not self._is_well(real):
+            if (not ready or real.id in self._missing[name]) and not self._is_well(real):
                 continue
             serves = real.id in pooled.get(name, ()) if real.addresses else ready
             count[name] = count.get(name, 0) + serves
-        return count
+            if coming:
+                stays = not real.addresses or all(real.id in pools.get(name, ()) for pools in coming)
+                sure[name] = sure.get(name, 0) + (serves and stays)
+        return count, sure if coming else count

@@ -57,6 +57,8 @@ FOUND = {
     211438: "sick replicas of a superseded release left no room for those that were to follow them",
     319662: "a successor from before a release was counted as one of its new replicas when it never got ready",
     700210: "a replica that a list left out while the router was silent was signalled with a request open",
+    703: "a replica that serves was let go in favour of one that a list left out",
+    21228: "a failure that ended a release let an old replica go that served",
     6596: "a replica that a stale list showed alive was taken back after its end",
 }
 """Seeds that found a mistake in the core, with the mistake. What a seed does changes with the simulation itself, so
