@@ -240,7 +240,7 @@ def _leave(services: Services, definitions: Mapping[str, Definition]) -> Service
         if dependents_gone(name, services, definitions):
             if not state.instances:
                 continue
-            after[name] = replace(state, target=None, rollout=None, leaving=True)
+            after[name] = state.withdrawn()
         else:
-            after[name] = replace(state, leaving=True)
+            after[name] = state if state.leaving else replace(state, leaving=True)
     return after

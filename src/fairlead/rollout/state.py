@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from fairlead.rollout.states import InstancePhase, RolloutPhase
 from fairlead.routing import Address
@@ -177,6 +178,12 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
             return ()
         revision, generation = target.revision_id, target.generation
         return tuple([i for i in self.instances if i.revision_id == revision and i.generation == generation])
+
+    def withdrawn(self) -> ServiceState:
+        """The service on its way out; the same object where it is already."""
+        if self.leaving and self.target is None and self.rollout is None:
+            return self
+        return replace(self, target=None, rollout=None, leaving=True)
 
     def others(self) -> tuple[Instance, ...]:
         """Replicas of any other revision or generation."""

@@ -112,7 +112,7 @@ def _remove_services(services: Services, removed: tuple[str, ...]) -> tuple[Serv
         if state.target is None and not state.instances:
             del after[name]
         else:
-            after[name] = replace(state, target=None, rollout=None, leaving=True)
+            after[name] = state.withdrawn()
     return after, any(name in after for name in removed)
 
 
