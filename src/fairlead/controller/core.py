@@ -25,7 +25,7 @@ from fairlead.rollout.invariants import check
 from fairlead.rollout.machine import Settled, step
 from fairlead.rollout.notes import Note
 from fairlead.rollout.pools import settings_digest
-from fairlead.rollout.timers import MARGIN_S, next_wake_s
+from fairlead.rollout.timers import MARGIN_S
 from fairlead.store.base import Store
 
 
@@ -181,8 +181,9 @@ class Core(Operators):
             return None
         if project in self._restless:
             return now_s
-        by_time_s = self._glances.setdefault(project, Glances()).moments_s(book.services, book.definitions)
-        moments = [next_wake_s(by_time_s, now_s), self._retries.next_at_s(project, after_s=now_s)]
+        glances = self._glances.setdefault(project, Glances())
+        by_time_s = glances.next_wake_s(book.services, book.definitions, now_s)
+        moments = [by_time_s, self._retries.next_at_s(project, after_s=now_s)]
         show_until_s = self._told.show_until_s(project)
         if show_until_s is not None:
             moments.append(show_until_s + MARGIN_S)

@@ -6,6 +6,7 @@ a service as it was depends on nothing but what it looked at, until the next mom
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 
 import msgspec
@@ -15,7 +16,7 @@ from fairlead.rollout.commands import Command
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.pools import difference
 from fairlead.rollout.routes import routes_of
-from fairlead.rollout.state import ServiceState
+from fairlead.rollout.state import ProjectState, ServiceState
 from fairlead.rollout.states import InstancePhase, RolloutPhase
 from fairlead.rollout.timers import MARGIN_S, moments_of
 from fairlead.routing import Route, RouteStatus
@@ -61,6 +62,27 @@ class _Moments(msgspec.Struct, frozen=True):
     moments_s: tuple[float, ...]
 
 
+class _Agenda(msgspec.Struct, frozen=True):
+    """``wakes_s``: the moments of every service, a hair later each, sorted."""
+
+    services: Mapping[str, ServiceState]
+    definitions: Definitions
+    wakes_s: tuple[float, ...]
+
+
+class _Calm(msgspec.Struct, frozen=True):
+    """A step that changed nothing in the whole project, as :class:`_Still` is of one service."""
+
+    project: ProjectState
+    services: Mapping[str, ServiceState]
+    definitions: Definitions
+    observation: Observation
+    unchanging: bool
+    commands: tuple[Command, ...]
+    since_s: float
+    until_s: float
+
+
 class _Compared(msgspec.Struct, frozen=True):
     wanted: tuple[Route, ...]
     statuses: Mapping[str, RouteStatus]
@@ -76,6 +98,51 @@ class Glances:
         self._pools: dict[str, _Pools] = {}
         self._moments: dict[str, _Moments] = {}
         self._compared: _Compared | None = None
+        self._calm: _Calm | None = None
+        self._agenda: _Agenda | None = None
+
+    def all_again(
+        self,
+        project: ProjectState,
+        services: Mapping[str, ServiceState],
+        observation: Observation,
+        definitions: Definitions,
+        unchanging: bool,
+        now_s: float,
+    ) -> tuple[Command, ...] | None:
+        """As :meth:`again`, for the whole project."""
+        calm = self._calm
+        if (
+            calm is not None
+            and calm.project is project
+            and calm.services is services
+            and calm.definitions is definitions
+            and calm.unchanging is unchanging
+            and calm.since_s <= now_s < calm.until_s
+            and _shows_the_same(calm.observation, observation)
+        ):
+            return calm.commands
+        return None
+
+    def keep_all(
+        self,
+        project: ProjectState,
+        services: Mapping[str, ServiceState],
+        observation: Observation,
+        definitions: Definitions,
+        unchanging: bool,
+        commands: tuple[Command, ...],
+        now_s: float,
+    ) -> None:
+        """A step has left the project and all its services as they were, and had nothing to tell."""
+        stills = (self._stills.get(name) for name in services)
+        if any(still is None or still.state is not services[still.state.service] for still in stills):
+            self._calm = None
+            return
+        until_s = min([w for w in self._wakes_s(services, definitions) if w > now_s], default=float("inf"))
+        self._calm = _Calm(
+            project, services, definitions, observation, unchanging, commands, now_s, until_s - 2 * MARGIN_S
+        )
 
     def again(
         self, state: ServiceState, sight: Sight, definitions: Definitions, now_s: float
@@ -111,9 +178,21 @@ class Glances:
         until_s = min([m for m in self._moments_of(state, services, definitions) if m > near_s], default=float("inf"))
         self._stills[state.service] = _Still(state, definitions, sight, commands, now_s, until_s - MARGIN_S)
 
-    def moments_s(self, services: Mapping[str, ServiceState], definitions: Definitions) -> list[float]:
-        """Every moment at which time alone changes something."""
-        return [m for state in services.values() for m in self._moments_of(state, services, definitions)]
+    def next_wake_s(self, services: Mapping[str, ServiceState], definitions: Definitions, now_s: float) -> float | None:
+        """The earliest moment at which time alone changes something, a hair later.
+
+        What is due by ``now_s`` has been acted upon, or waits for news.
+        """
+        wakes_s = self._wakes_s(services, definitions)
+        following = bisect_right(wakes_s, now_s)
+        return wakes_s[following] if following < len(wakes_s) else None
+
+    def _wakes_s(self, services: Mapping[str, ServiceState], definitions: Definitions) -> tuple[float, ...]:
+        kept = self._agenda
+        if kept is None or kept.services is not services or kept.definitions is not definitions:
+            moments_s = [m for state in services.values() for m in self._moments_of(state, services, definitions)]
+            kept = self._agenda = _Agenda(services, definitions, tuple(sorted([m + MARGIN_S for m in moments_s])))
+        return kept.wakes_s
 
     def _moments_of(
         self, state: ServiceState, services: Mapping[str, ServiceState], definitions: Definitions
@@ -149,6 +228,15 @@ class Glances:
         if kept is None or kept.applied != applied or kept.wanted != wanted or kept.statuses != statuses:
             kept = self._compared = _Compared(wanted, statuses, applied, difference(wanted, statuses, applied))
         return kept.difference
+
+
+def _shows_the_same(one: Observation, other: Observation) -> bool:
+    return (
+        one.replicas == other.replicas
+        and one.routes == other.routes
+        and one.health == other.health
+        and one.routes_known is other.routes_known
+    )
 
 
 def replicas_by_service(observation: Observation) -> dict[str, dict[str, ObservedReplica]]:

@@ -61,6 +61,10 @@ def step_project(
     not changed is not worked out again.
     """
     glances = glances or Glances()
+    asked = glances.all_again(project, services, observation, definitions, unchanging, now_s)
+    if asked is not None:
+        return ProjectStep(project=project, services=services, commands=asked)
+    before = project
     sighted = routes_by_service(observation)
     after, commands, notes = _step_services(
         project, services, observation, sighted, definitions, now_s, unchanging, glances
@@ -86,6 +90,8 @@ def step_project(
         commands.insert(0, ApplyRoutes(routes=tuple(routes), cause=why))
     gone = not after and not why and observation.routes_known and (project.leaving or _never_served(project))
     found: Mapping[str, ServiceState] = services if same else after
+    if same and project is before and not notes and not gone:
+        glances.keep_all(project, services, observation, definitions, unchanging, tuple(commands), now_s)
     return ProjectStep(project=project, services=found, commands=tuple(commands), notes=tuple(notes), gone=gone)
 
 

@@ -7,7 +7,7 @@ the proxy's count of requests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.dependencies import pending_deadline_s
@@ -24,15 +24,6 @@ MARGIN_S = 0.001
 
 _P = InstancePhase
 _R = RolloutPhase
-
-
-def next_wake_s(moments_s: Iterable[float], now_s: float) -> float | None:
-    """The earliest of ``moments_s`` after ``now_s``, a hair later.
-
-    What is due by ``now_s`` has been acted upon, or waits for news.
-    """
-    moments = [moment_s + MARGIN_S for moment_s in moments_s]
-    return min((moment for moment in moments if moment > now_s), default=None)
 
 
 def moments_of(
