@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from fairlead.api.client import Client, ConnectionLostError, NotRunningError
 from fairlead.cli.feed import Ended, Feed

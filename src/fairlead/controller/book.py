@@ -7,17 +7,17 @@ differ, in one commit.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from fairlead.controller.controls import Operation
 from fairlead.rollout.clocks import project_restarted, service_restarted
 from fairlead.rollout.definition import Definition, definition_of
-from fairlead.rollout.state import ProjectState, ServiceState, Target, from_document, to_document
+from fairlead.rollout.state import ProjectState, ServiceState, Target, from_document
 from fairlead.spec.revision import Revision
-from fairlead.store.base import Document, Key, Store
+from fairlead.store.base import Document, Key, Store, Written
 
 OPERATIONS_KEPT = 20
 RELEASES_KEPT = 100
@@ -42,18 +42,17 @@ class StoredDefinition(msgspec.Struct, frozen=True, kw_only=True):
     job: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Book:
+class Book(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one project. ``definitions`` has each definition under its own id and, the newest of
     each, under its revision's id; ``requests`` are operations that have not become a release yet."""
 
     project: ProjectState
-    services: Mapping[str, ServiceState] = field(default_factory=dict)
-    stored: Mapping[str, StoredDefinition] = field(default_factory=dict)
-    definitions: Mapping[str, Definition] = field(default_factory=dict)
-    releases: Mapping[int, Release] = field(default_factory=dict)
-    operations: Mapping[str, Operation] = field(default_factory=dict)
-    requests: Mapping[str, Document] = field(default_factory=dict)
+    services: Mapping[str, ServiceState] = {}
+    stored: Mapping[str, StoredDefinition] = {}
+    definitions: Mapping[str, Definition] = {}
+    releases: Mapping[int, Release] = {}
+    operations: Mapping[str, Operation] = {}
+    requests: Mapping[str, Document] = {}
     gone: bool = False
 
     @property
@@ -108,19 +107,12 @@ def documents(book: Book, other: Book | None = None) -> dict[Key, Any]:
     return found
 
 
-def changes(before: Book | None, after: Book) -> tuple[dict[Key, Document], list[Key]]:
+def changes(before: Book | None, after: Book) -> tuple[dict[Key, Written], list[Key]]:
     """What to put and what to delete so that the store says ``after`` where it said ``before``."""
     old = documents(before, after) if before is not None else {}
     new = documents(after, before)
-    put = {
-        key: encode(new[key]) for key in new if key not in old or (old[key] is not new[key] and old[key] != new[key])
-    }
+    put = {key: new[key] for key in new if key not in old or (old[key] is not new[key] and old[key] != new[key])}
     return put, sorted(set(old) - set(new))
-
-
-def encode(value: Any) -> Document:
-    """The JSON mapping of one document."""
-    return value if isinstance(value, dict) else to_document(value)
 
 
 def taken_over(book: Book, now_s: float) -> Book:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+import msgspec
+
 from fairlead.engines.base import CommandResult, LogLine
 from fairlead.spec.model import Project
 from fairlead.store.base import Event
@@ -35,8 +37,7 @@ class OperationState(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One thing an operator asked for. ``release`` is the release it made, None where it makes none.
 
     ``changed`` False: what was asked for is already so. ``message`` is the outcome in one line, with the

@@ -7,9 +7,7 @@ commit as the state that follows from it; a commit that fails changes nothing an
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from msgspec.structs import replace as changed
+from msgspec.structs import replace
 
 from fairlead.controller import outcomes
 from fairlead.controller.book import Book
@@ -131,7 +129,7 @@ class Core(Operators):
             digest = settings_digest(command.routes)
             if digest == book.project.applied_routes:
                 return book, ()
-            return replace(book, project=changed(book.project, applied_routes=digest)), ()
+            return replace(book, project=replace(book.project, applied_routes=digest)), ()
         text = _text(error)
         project, services, _ = steering.refuse_routes(book.project, book.services, book.definitions, text)
         repeated = self._routes_error.get(book.name) == text

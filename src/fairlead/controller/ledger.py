@@ -6,7 +6,8 @@ changes nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
+from msgspec.structs import replace
 
 from fairlead.controller.book import Book, changes, read_books, taken_over
 from fairlead.controller.controls import Operation
@@ -23,8 +24,7 @@ NOTICE_S = 30.0
 """For how long a commit that failed is told: what waits to be written is tried again every few seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One journalled command, to be carried out and then reported to :meth:`Core.settle`."""
 
     intent: int

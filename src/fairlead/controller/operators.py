@@ -7,9 +7,8 @@ before anything changed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
-from msgspec.structs import replace as changed
+from msgspec.structs import replace
 
 from fairlead.controller import outcomes, requests
 from fairlead.controller.adopt import adopted
@@ -72,7 +71,7 @@ class Operators(Ledger):
             project = ProjectState(name=book.name, engine=engine)
             book = Book(project=project, operations=book.operations, requests=book.requests)
         overrides = {**book.project.scale, **requests.overrides_of(request)}
-        project = changed(book.project, files=request.project.files, engine=engine, scale=overrides)
+        project = replace(book.project, files=request.project.files, engine=engine, scale=overrides)
         again = frozenset(request.project.services) if request.force_recreate else frozenset[str]()
         wanted = requests.wanted_by_request(book, request.project, project.scale, again=again)
         return self._release(replace(book, project=project), operation_id, wanted, "up", now_s)
@@ -121,7 +120,7 @@ class Operators(Ledger):
     def pause(self, project: str, now_s: float) -> None:
         """Hold rollouts where they are; healing goes on."""
         book = self._running(project)
-        after = replace(book, project=changed(book.project, paused=True))
+        after = replace(book, project=replace(book.project, paused=True))
         self._commit(after, now_s, events=[project_event(after, "paused", "rollouts are paused", now_s)])
 
     def resume(self, project: str, now_s: float) -> None:
@@ -136,7 +135,7 @@ class Operators(Ledger):
         self._running(project)
         operation = self.open_operation(project, OperationKind.DOWN, now_s)
         book = self.book(project)
-        state = changed(book.project, leaving=True, remove_volumes=volumes, paused=False)
+        state = replace(book.project, leaving=True, remove_volumes=volumes, paused=False)
         # What was asked for before and has not begun never will.
         after = outcomes.supersede_operations(replace(book, project=state, requests={}), operation, now_s)
         self._commit(after, now_s, events=[project_event(after, "down", "goes down", now_s)])

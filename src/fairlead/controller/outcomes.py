@@ -5,9 +5,7 @@ Used by `core`; pure.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from msgspec.structs import replace as changed
+from msgspec.structs import replace
 
 from fairlead.controller.book import Book
 from fairlead.controller.controls import Operation, OperationKind, OperationState
@@ -39,10 +37,10 @@ def mirror_release(book: Book, now_s: float) -> Book:
     if release.state == transaction.phase and release.message == message:
         return book
     ended = now_s if transaction.phase in _ENDS else None
-    record = changed(release, state=str(transaction.phase), message=message, ended_at_s=ended)
+    record = replace(release, state=str(transaction.phase), message=message, ended_at_s=ended)
     book = replace(book, releases={**book.releases, record.number: record})
     if transaction.phase is _T.ROLLED_BACK and book.project.serving == record.number:
-        book = replace(book, project=changed(book.project, serving=_served_before(book, record.number)))
+        book = replace(book, project=replace(book.project, serving=_served_before(book, record.number)))
     return book
 
 

@@ -5,10 +5,10 @@ Called by `core`; pure: ``(book, request, now) -> book``. Nothing is started her
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import replace
 
-from msgspec.structs import replace as changed
+from msgspec.structs import replace
 
 from fairlead.controller.book import RELEASES_KEPT, Book, Release, StoredDefinition
 from fairlead.controller.controls import UpRequest
@@ -182,13 +182,13 @@ def begin_release(
         started_at_s=now_s,
     )
     release = Release(number=number, kind=kind, state="running", targets=targets, message=message, started_at_s=now_s)
-    project = changed(book.project, release=number, transaction=transaction, paused=False, leaving=False)
+    project = replace(book.project, release=number, transaction=transaction, paused=False, leaving=False)
     return _with_release(replace(book, project=project, services=services), release), made
 
 
 def _forgiven(book: Book) -> Book:
     """``book`` with a clean slate for every slot: who asks again wants it tried again."""
-    services = {n: changed(s, restarts={}) if s.restarts else s for n, s in book.services.items()}
+    services = {n: replace(s, restarts={}) if s.restarts else s for n, s in book.services.items()}
     return replace(book, services=services)
 
 
@@ -209,13 +209,13 @@ def set_scale(book: Book, numbers: Mapping[str, int]) -> Book:
         _refuse_negative(name, replicas)
         base = book.stored[state.target.definition_id].revision.service.replicas
         overrides[name] = ScaleOverride(base=base, replicas=replicas)
-        services[name] = changed(state, target=changed(state.target, replicas=replicas), restarts={})
+        services[name] = replace(state, target=replace(state.target, replicas=replicas), restarts={})
         if name in previous:
             # Taking the release back brings back the old revision, not the old number.
-            previous[name] = changed(previous[name], replicas=replicas)
+            previous[name] = replace(previous[name], replicas=replicas)
     if transaction is not None:
-        transaction = changed(transaction, previous=previous)
-    project = changed(book.project, scale=overrides, transaction=transaction)
+        transaction = replace(transaction, previous=previous)
+    project = replace(book.project, scale=overrides, transaction=transaction)
     return replace(book, services=services, project=project)
 
 
@@ -235,9 +235,9 @@ def _supersede(book: Book, now_s: float) -> Book:
         return book
     release = book.releases.get(transaction.release)
     if release is not None:
-        book = _with_release(book, changed(release, state="superseded", ended_at_s=now_s))
-    superseded = changed(transaction, phase=TransactionPhase.SUPERSEDED, ended_at_s=now_s)
-    return replace(book, project=changed(book.project, transaction=superseded))
+        book = _with_release(book, replace(release, state="superseded", ended_at_s=now_s))
+    superseded = replace(transaction, phase=TransactionPhase.SUPERSEDED, ended_at_s=now_s)
+    return replace(book, project=replace(book.project, transaction=superseded))
 
 
 def _target(state: ServiceState, operation: Operation, wanted: Wanted) -> Target:
@@ -256,9 +256,9 @@ def _begin(
     state: ServiceState, operation: Operation, target: Target, number: int, kind: str, now_s: float
 ) -> ServiceState:
     if operation.action is Action.KEEP:
-        return changed(state, restarts={}) if state.restarts else state
+        return replace(state, restarts={}) if state.restarts else state
     if operation.action is Action.SCALE:
-        return changed(state, target=target, restarts={})
+        return replace(state, target=target, restarts={})
     return begin_rollout(state, target, number, now_s, returning=kind == "rollback")
 
 
@@ -297,12 +297,12 @@ def revised(book: Book, service: str, image: str | None, environment: Mapping[st
             f"{book.name} has no service {service!r}", hint=f"services: {', '.join(sorted(wanted)) or 'none'}"
         )
     old = wanted[service].revision
-    revised_service = replace(
+    revised_service = dataclasses.replace(
         old.service,
         image=image if image is not None else old.service.image,
         environment={**old.service.environment, **environment},
     )
-    wanted[service] = replace(wanted[service], revision=rebuilt(book.name, old, revised_service))
+    wanted[service] = dataclasses.replace(wanted[service], revision=rebuilt(book.name, old, revised_service))
     return wanted
 
 

@@ -1,7 +1,7 @@
 """What the controller remembers of a service: its replicas, its target, and the rollout under way.
 
 Structs instead of dataclasses: they are copied on every change, and the simulation makes millions of them.
-Written to the store as JSON by :func:`to_document`, read back by :func:`from_document`.
+Written to the store as the JSON mappings of their fields, read back by :func:`from_document`.
 """
 
 from __future__ import annotations
@@ -194,17 +194,11 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
         return tuple([i for i in self.instances if i.revision_id != revision or i.generation != generation])
 
 
-def to_document(state: msgspec.Struct) -> dict[str, Any]:
-    """``state`` as a JSON mapping."""
-    document: dict[str, Any] = msgspec.to_builtins(state, str_keys=True)
-    return document
-
-
 T = TypeVar("T")
 
 
 def from_document(document: Mapping[str, Any], kind: type[T]) -> T:
-    """The value that :func:`to_document` wrote.
+    """The value that was stored as ``document``.
 
     :raises msgspec.ValidationError: it was not written by this version.
     """

@@ -1,17 +1,23 @@
 """The port for what must survive the controller: documents, the journal, events, and the lease.
 
 Called by `controller` only, synchronously: one commit is one transaction. Documents are JSON mappings; their
-shapes belong to the rooms that write them (`rollout`, `controller`), each with its own ``to_json``.
+shapes belong to the rooms that write them (`rollout`, `controller`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+import msgspec
+
 Document = Mapping[str, Any]
+"""A JSON mapping, as it is read."""
+
+Written = Document | msgspec.Struct
+"""What is stored as one: a struct is the mapping of its fields."""
+
 Key = tuple[str, ...]
 """``(kind, project)`` or ``(kind, project, name)``: ``("project", "shop")``, ``("service", "shop", "api")``,
 ``("release", "shop", "0007")``."""
@@ -25,8 +31,7 @@ class IntentState(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """One command, journalled before it is carried out. ``id`` grows by one with each."""
 
     id: int
@@ -43,8 +48,7 @@ class Severity(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something a person may want to know. ``id`` 0: not stored yet. ``at_s``: seconds since the epoch."""
 
     project: str
@@ -56,20 +60,19 @@ class Event:
     replica_id: str | None = None
     release: int | None = None
     id: int = 0
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """One transaction: documents written and deleted, intents journalled and settled, events appended.
 
     Intents come without an id (0) in the order decided; :meth:`Store.commit` answers with their ids.
     """
 
-    put: Mapping[Key, Document] = field(default_factory=dict)
+    put: Mapping[Key, Written] = {}
     delete: Sequence[Key] = ()
     intents: Sequence[Intent] = ()
-    settled: Mapping[int, str] = field(default_factory=dict)
+    settled: Mapping[int, str] = {}
     """Intent id → error text, empty when it was carried out."""
     events: Sequence[Event] = ()
 

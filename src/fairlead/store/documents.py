@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from fairlead.errors import StoreConflictError, StoreError
-from fairlead.store.base import Document, Key
+from fairlead.store.base import Key, Written
 
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
@@ -44,7 +44,7 @@ def key_of(kind: str, project: str, name: str) -> Key:
     return (kind, project, name) if name else (kind, project)
 
 
-def encode(document: Document) -> str:
+def encode(document: Written) -> str:
     return msgspec.json.encode(document).decode()
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from fairlead.store import documents as written
 from fairlead.store.base import Commit, Document, Event, Intent, IntentState, Key
@@ -127,5 +128,5 @@ def _stored_intent(intent: Intent, intent_id: int) -> Intent:
 
 
 def _stored_event(event: Event, event_id: int) -> Event:
-    data = written.decode(written.encode(event.data))
+    data = written.decode(written.encode(event.data)) if event.data else {}
     return replace(event, id=event_id, message=written.readable(event.message), data=data)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from fairlead.errors import StoreConflictError, StoreError
@@ -64,6 +65,18 @@ def test_what_was_read_or_written_is_not_shared_with_the_store(store: Store) -> 
     assert read == {"list": [1]}
     read["list"].append(3)
     assert store.documents("service")["service", "shop", "web"] == {"list": [1]}
+
+
+class _Place(msgspec.Struct, frozen=True):
+    name: str
+    numbers: dict[int, float]
+
+
+def test_a_struct_is_stored_as_the_mapping_of_its_fields(store: Store) -> None:
+    epoch = store.acquire("a")
+    key = ("service", "shop", "web")
+    store.commit(epoch, Commit(put={key: _Place(name="here", numbers={1: 0.5})}))
+    assert store.documents("service") == {key: {"name": "here", "numbers": {"1": 0.5}}}
 
 
 def test_a_document_is_replaced_and_deleted(store: Store) -> None:
@@ -179,7 +192,7 @@ def test_an_event_comes_back_whole(store: Store) -> None:
     store.commit(epoch, Commit(events=[whole]))
     (found,) = store.events()
     assert found.id == 1
-    assert found == Event(**{name: getattr(whole, name) for name in Event.__dataclass_fields__} | {"id": 1})
+    assert found == msgspec.structs.replace(whole, id=1)
 
 
 def test_text_that_utf8_cannot_hold_is_kept_readable(store: Store) -> None:

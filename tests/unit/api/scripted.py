@@ -12,10 +12,11 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from scenes import NEW, OLD, SCRIPTS, SUCCESS, Scene
 
 from fairlead.controller.controls import (
