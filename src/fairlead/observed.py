@@ -6,8 +6,10 @@ Filled by `controller.observe`, read by `plan` and `rollout`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from fairlead.routing import Address, RouteStatus
 from fairlead.spec.model import Healthcheck
@@ -87,8 +89,7 @@ class ReplicaSpec:
         return self.revision.service.name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObservedReplica:
+class ObservedReplica(msgspec.Struct, frozen=True, kw_only=True):
     """One replica as its engine reports it.
 
     ``addresses`` maps each container port to where it listens. ``native_id`` is the engine's own name for it
@@ -104,7 +105,7 @@ class ObservedReplica:
     slot: int
     generation: int
     state: ReplicaState
-    addresses: Mapping[int, Address] = field(default_factory=dict)
+    addresses: Mapping[int, Address] = {}
     exit: Exit | None = None
     native_id: str = ""
     started_at_s: float | None = None
@@ -121,16 +122,14 @@ class CommandResult:
     timed_out: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaHealth:
+class ReplicaHealth(msgspec.Struct, frozen=True, kw_only=True):
     """The judge's verdict with its reason in words (``tcp 127.0.0.1:4001: connection refused``)."""
 
     health: Health
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """One project at one moment. ``replicas`` are sorted by id, ``routes`` by key.
 
     ``taken_at_s``: when looking began, None where it took no time. What was decided later is not seen in it.
@@ -139,7 +138,7 @@ class Observation:
 
     project: str
     replicas: tuple[ObservedReplica, ...] = ()
-    health: Mapping[str, ReplicaHealth] = field(default_factory=dict)
-    routes: Mapping[str, RouteStatus] = field(default_factory=dict)
+    health: Mapping[str, ReplicaHealth] = {}
+    routes: Mapping[str, RouteStatus] = {}
     taken_at_s: float | None = None
     routes_known: bool = True

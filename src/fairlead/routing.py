@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
+
 from fairlead.spec.model import RouteProtocol
 
 
@@ -105,8 +107,7 @@ class Route:
         return f"{self.project}/{self.service}/{host}{port}{suffix}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointStatus:
+class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What the running proxy says of one endpoint.
 
     ``in_flight`` counts everything the proxy still has open towards it, ``streams`` the part of it that is
@@ -121,8 +122,7 @@ class EndpointStatus:
     failing: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteStatus:
+class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What the running proxy says of one route. ``listening``: the published port accepts connections.
 
     ``port``: the one it listens on, also where the choice was the router's; 0: none yet.
@@ -130,5 +130,5 @@ class RouteStatus:
 
     key: str
     listening: bool
-    endpoints: tuple[EndpointStatus, ...] = field(default_factory=tuple)
+    endpoints: tuple[EndpointStatus, ...] = ()
     port: int = 0

@@ -6,7 +6,7 @@ carries them out; time passes only in :meth:`ByHand.look`.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from fairlead.controller.controls import Operation, OperationKind, UpRequest
 from fairlead.controller.core import Core, Order

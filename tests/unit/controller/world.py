@@ -7,8 +7,10 @@ goes wrong between the core and the world (lost replies, crashes, stale lists) i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from fairlead.controller.book import Book
 from fairlead.controller.controls import Operation, OperationKind, UpRequest
