@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, TypeVar
 
 import msgspec
@@ -155,7 +156,7 @@ class ProjectState(msgspec.Struct, frozen=True, kw_only=True):
     applied_routes: str = ""
 
 
-class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
+class ServiceState(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One service of one project. ``target`` None: nothing should run. ``next_number`` makes replica ids.
 
     ``restarts`` are by slot, ``origin_restarts`` those of older revisions: their failures are not the target's.
@@ -173,11 +174,7 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
 
     def current(self) -> tuple[Instance, ...]:
         """Replicas of the target's revision and generation."""
-        target = self.target
-        if target is None:
-            return ()
-        revision, generation = target.revision_id, target.generation
-        return tuple([i for i in self.instances if i.revision_id == revision and i.generation == generation])
+        return self._parted[0]
 
     def withdrawn(self) -> ServiceState:
         """The service on its way out; the same object where it is already."""
@@ -187,11 +184,19 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
 
     def others(self) -> tuple[Instance, ...]:
         """Replicas of any other revision or generation."""
+        return self._parted[1]
+
+    @cached_property
+    def _parted(self) -> tuple[tuple[Instance, ...], tuple[Instance, ...]]:
+        """Each part is asked for several times a step, by many steps that leave the state as it is."""
         target = self.target
         if target is None:
-            return self.instances
-        revision, generation = target.revision_id, target.generation
-        return tuple([i for i in self.instances if i.revision_id != revision or i.generation != generation])
+            return (), self.instances
+        key = target.key
+        current = tuple([instance for instance in self.instances if instance.key == key])
+        if len(current) == len(self.instances):
+            return current, ()
+        return current, tuple([instance for instance in self.instances if instance.key != key])
 
 
 T = TypeVar("T")
