@@ -345,9 +345,9 @@ MISTAKES = (
     ),
     Mistake(
         "oversleep: wake for nothing that time alone brings",
-        "rollout/timers.py",
-        "    return min((moment for moment in moments if moment > now_s), default=None)\n",
-        "    return None if list(moments) else None\n",
+        "rollout/glance.py",
+        "        return wakes_s[following] if following < len(wakes_s) else None\n",
+        "        return None\n",
     ),
 )
 

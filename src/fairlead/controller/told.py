@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from fairlead.observed import Observation
 from fairlead.rollout.commands import ApplyRoutes, Command
 from fairlead.rollout.definition import Definition
-from fairlead.rollout.pools import difference, settings_digest
+from fairlead.rollout.pools import difference_of_pools
 from fairlead.routing import Route
 
 SHOW_S = 0.5
@@ -47,11 +47,7 @@ class Told:
         if name in self._told:
             routes, at_s = self._told[name]
             taken_at_s = now_s if observation.taken_at_s is None else observation.taken_at_s
-            if (
-                observation.routes_known
-                and taken_at_s >= at_s
-                and not difference(routes, observation.routes, settings_digest(routes))
-            ):
+            if observation.routes_known and taken_at_s >= at_s and not difference_of_pools(routes, observation.routes):
                 del self._told[name]
                 self._believed.add(name)
         return name in self._believed or not any(d.routes for d in definitions)

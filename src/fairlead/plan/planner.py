@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from fairlead.plan.operations import Action, Change, Operation, Plan
-from fairlead.spec.model import Condition, Deploy, Service
+from fairlead.spec.model import Condition, Service
 from fairlead.spec.revision import Revision
 
 HIDDEN = "(hidden)"
@@ -50,9 +50,9 @@ class Current:
 
 def definition_id(revision: Revision, *, job: bool) -> str:
     """The name of everything that ``revision``'s service says but its number of replicas."""
-    service = revision.service
-    whole = replace(service, scale=None, deploy=replace(service.deploy, replicas=None))
-    digest = hashlib.sha256(msgspec.json.encode(msgspec.to_builtins(whole), order="sorted")).hexdigest()[:8]
+    whole = msgspec.to_builtins(revision.service)
+    whole["scale"] = whole["deploy"]["replicas"] = None
+    digest = hashlib.sha256(msgspec.json.encode(whole, order="sorted")).hexdigest()[:8]
     return f"{revision.id}+{digest}{'j' if job else ''}"
 
 
@@ -87,7 +87,7 @@ def _stages(services: Mapping[str, Service]) -> dict[str, int]:
 
 def _operation(name: str, stage: int, current: Current | None, wanted: Wanted) -> Operation:
     action, cause = _decide(current, wanted)
-    changes = _changes(current.revision.service, wanted.revision.service) if current else ()
+    differs = action not in (Action.KEEP, Action.RERUN)
     return Operation(
         action=action,
         service=name,
@@ -97,7 +97,7 @@ def _operation(name: str, stage: int, current: Current | None, wanted: Wanted) -
         replicas_before=current.replicas if current else 0,
         replicas_after=wanted.replicas,
         cause=cause,
-        changes=() if action in (Action.KEEP, Action.RERUN) else changes,
+        changes=_changes(current.revision.service, wanted.revision.service) if current and differs else (),
     )
 
 
@@ -148,9 +148,10 @@ def _removal(name: str, stage: int, current: Current) -> Operation:
 
 def _changes(before: Service, after: Service) -> tuple[Change, ...]:
     """The keys in which two definitions differ, dotted, sorted."""
-    bare = Deploy()
-    old = _flatten(msgspec.to_builtins(replace(before, deploy=replace(before.deploy, replicas=bare.replicas))))
-    new = _flatten(msgspec.to_builtins(replace(after, deploy=replace(after.deploy, replicas=bare.replicas))))
+    old, new = msgspec.to_builtins(before), msgspec.to_builtins(after)
+    old["deploy"]["replicas"] = new["deploy"]["replicas"] = None
+    different = [key for key in old if old[key] != new[key]]
+    old, new = _flatten({key: old[key] for key in different}), _flatten({key: new[key] for key in different})
     return tuple(
         Change(key=key, before=_shown(key, old.get(key)), after=_shown(key, new.get(key)))
         for key in sorted(set(old) | set(new))

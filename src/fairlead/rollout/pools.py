@@ -24,7 +24,18 @@ def settings_digest(routes: Sequence[Route]) -> str:
 
 
 def difference(routes: Sequence[Route], statuses: Mapping[str, RouteStatus], applied: str) -> str:
-    """Empty when the proxy serves ``routes``, else the first difference in words."""
+    """Empty when the proxy serves ``routes``, else the first difference in words.
+
+    ``applied``: the digest of what it was told last.
+    """
+    why = difference_of_pools(routes, statuses)
+    if not why and routes and settings_digest(routes) != applied:
+        return "the routes' settings changed"
+    return why
+
+
+def difference_of_pools(routes: Sequence[Route], statuses: Mapping[str, RouteStatus]) -> str:
+    """As :func:`difference`, as far as the proxy itself says what it serves."""
     wanted = {route.key: route for route in routes}
     extra = statuses.keys() - wanted.keys()
     if extra:
@@ -33,8 +44,6 @@ def difference(routes: Sequence[Route], statuses: Mapping[str, RouteStatus], app
         why = _route_difference(route, statuses.get(key))
         if why:
             return f"route {key}: {why}"
-    if routes and settings_digest(routes) != applied:
-        return "the routes' settings changed"
     return ""
 
 
