@@ -54,7 +54,7 @@ class Core(Operators):
             return ()  # A newer look has overtaken this one, and what it shows may be over.
         self._looked_at_s[book.name] = taken_at_s
         unchanging = self._told.has_taken_effect(observation, book.definitions.values(), now_s)
-        glances = self._glances.setdefault(book.name, Glances())
+        glances = self._glances_at(book.name)
         result = release.step_project(
             book.project, book.services, observation, book.definitions, now_s, unchanging=unchanging, glances=glances
         )
@@ -179,8 +179,7 @@ class Core(Operators):
             return None
         if project in self._restless:
             return now_s
-        glances = self._glances.setdefault(project, Glances())
-        by_time_s = glances.next_wake_s(book.services, book.definitions, now_s)
+        by_time_s = self._glances_at(project).next_wake_s(book.services, book.definitions, now_s)
         moments = [by_time_s, self._retries.next_at_s(project, after_s=now_s)]
         show_until_s = self._told.show_until_s(project)
         if show_until_s is not None:
@@ -191,6 +190,12 @@ class Core(Operators):
             if operation.ended_at_s is None
         ]
         return min((moment for moment in moments if moment is not None and moment > now_s), default=None)
+
+    def _glances_at(self, project: str) -> Glances:
+        found = self._glances.get(project)
+        if found is None:
+            found = self._glances[project] = Glances()
+        return found
 
     def _is_due(self, project: str, command: Command, now_s: float) -> bool:
         return command.key not in self._open.get(project, ()) and self._retries.is_due(project, command.key, now_s)

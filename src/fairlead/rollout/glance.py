@@ -94,7 +94,8 @@ class Glances:
     """By service, for one project."""
 
     def __init__(self) -> None:
-        self._stills: dict[str, _Still] = {}
+        # A change of the proxy that is under way is over soon, and most services are then as they were before it.
+        self._stills: dict[tuple[str, bool], _Still] = {}
         self._pools: dict[str, _Pools] = {}
         self._moments: dict[str, _Moments] = {}
         self._compared: _Compared | None = None
@@ -135,10 +136,11 @@ class Glances:
         now_s: float,
     ) -> None:
         """A step has left the project and all its services as they were, and had nothing to tell."""
-        stills = (self._stills.get(name) for name in services)
-        if any(still is None or still.state is not services[still.state.service] for still in stills):
-            self._calm = None
-            return
+        for name, state in services.items():
+            still = self._stills.get((name, unchanging))
+            if still is None or still.state is not state:
+                self._calm = None
+                return
         until_s = min([w for w in self._wakes_s(services, definitions) if w > now_s], default=float("inf"))
         self._calm = _Calm(
             project, services, definitions, observation, unchanging, commands, now_s, until_s - 2 * MARGIN_S
@@ -148,7 +150,7 @@ class Glances:
         self, state: ServiceState, sight: Sight, definitions: Definitions, now_s: float
     ) -> tuple[Command, ...] | None:
         """What the last step asked for, where another one would change nothing and ask for the same."""
-        still = self._stills.get(state.service)
+        still = self._stills.get((state.service, sight.unchanging))
         if (
             still is not None
             and still.state is state
@@ -171,12 +173,14 @@ class Glances:
         """A step has left ``state`` as it was."""
         if any(i.phase is InstancePhase.DRAINING and i.out_since_s is None for i in state.instances):
             # Whether it counts as out depends on when looking began, which is always later.
-            self._stills.pop(state.service, None)
+            self._stills.pop((state.service, sight.unchanging), None)
             return
         # A moment this near may be past for whoever adds and not yet for whoever subtracts.
         near_s = now_s - MARGIN_S
         until_s = min([m for m in self._moments_of(state, services, definitions) if m > near_s], default=float("inf"))
-        self._stills[state.service] = _Still(state, definitions, sight, commands, now_s, until_s - MARGIN_S)
+        self._stills[state.service, sight.unchanging] = _Still(
+            state, definitions, sight, commands, now_s, until_s - MARGIN_S
+        )
 
     def next_wake_s(self, services: Mapping[str, ServiceState], definitions: Definitions, now_s: float) -> float | None:
         """The earliest moment at which time alone changes something, a hair later.

@@ -76,10 +76,10 @@ def book_failure(state: ServiceState, instance: Instance, policy: ServicePolicy 
 
 def _adopt(state: ServiceState, view: ServiceView, now_s: float) -> ServiceState:
     """Take in replicas that carry this service's identity and that the state does not know."""
-    known = {instance.id for instance in state.instances}
-    strangers = [view.replicas[key] for key in sorted(view.replicas) if key not in known]
-    if not strangers:
+    strange = view.replicas.keys() - {instance.id for instance in state.instances}
+    if not strange:
         return state
+    strangers = [view.replicas[replica_id] for replica_id in sorted(strange)]
     adopted = tuple(_stranger(replica, now_s, known=number_of(replica.id) < state.next_number) for replica in strangers)
     number = max([state.next_number, *(number_of(replica.id) + 1 for replica in strangers)])
     return replace(state, instances=state.instances + adopted, next_number=number)

@@ -45,7 +45,8 @@ def routes_of(
 ) -> tuple[Route, ...]:
     """The service's routes with their pools, sorted by key."""
     found = templates(state, definitions, listening)
-    return tuple(_fill(key, found[key], state, definitions) for key in sorted(found))
+    is_coming = bool(found) and _is_coming(state)
+    return tuple([_fill(key, found[key], state, definitions, is_coming) for key in sorted(found)])
 
 
 def is_proxied(state: ServiceState, definitions: Mapping[str, Definition]) -> bool:
@@ -73,10 +74,10 @@ def _is_pooled(instance: Instance) -> bool:
     return instance.served and instance.phase in _IN_PROXY
 
 
-def _fill(key: str, route: Route, state: ServiceState, definitions: Mapping[str, Definition]) -> Route:
-    endpoints = (_endpoint(key, route, instance, definitions) for instance in state.instances)
-    pool = tuple(sorted((e for e in endpoints if e is not None), key=lambda endpoint: endpoint.replica_id))
-    hold_timeout_s = route.hold_timeout_s if _is_coming(state) else 0.0
+def _fill(key: str, route: Route, state: ServiceState, definitions: Mapping[str, Definition], is_coming: bool) -> Route:
+    endpoints = [_endpoint(key, route, instance, definitions) for instance in state.instances]
+    pool = tuple(sorted([e for e in endpoints if e is not None], key=lambda endpoint: endpoint.replica_id))
+    hold_timeout_s = route.hold_timeout_s if is_coming else 0.0
     if route.endpoints == pool and route.hold_timeout_s == hold_timeout_s:
         return route
     return replace(route, endpoints=pool, hold_timeout_s=hold_timeout_s)
@@ -86,10 +87,10 @@ def _is_coming(state: ServiceState) -> bool:
     """Whether a replica can be expected at all: none is asked for, or every slot has given up, and waiting is idle."""
     if state.leaving or state.target is None:
         return False
-    slots = range(1, state.target.replicas + 1)
+    if any(instance.phase in LIVE for instance in state.current()):
+        return True
     given_up = {slot for slot, restarts in state.restarts.items() if restarts.exhausted}
-    serving = any(instance.phase in LIVE for instance in state.current())
-    return serving or any(slot not in given_up for slot in slots)
+    return any(slot not in given_up for slot in range(1, state.target.replicas + 1))
 
 
 def _endpoint(key: str, route: Route, instance: Instance, definitions: Mapping[str, Definition]) -> Endpoint | None:
