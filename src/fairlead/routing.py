@@ -7,7 +7,7 @@ Written by `rollout` (it decides who is in the pool), carried out by `routers`. 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
@@ -43,8 +43,7 @@ nobody could be asked, which says nothing of the replica.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One replica in a pool. ``weight`` is relative within the route (1 to 256, 100 as a rule)."""
 
     replica_id: str
@@ -61,8 +60,7 @@ class Listen:
     host: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One published port of one service, and the whole pool behind it.
 
     ``hold_timeout_s``: how long a request waits for a first ready endpoint when the pool is empty before it
@@ -88,7 +86,7 @@ class Route:
     timeout_s: float | None = None
     connect_timeout_s: float = 0.5
     send_proxy: bool = False
-    inside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    inside: Mapping[str, tuple[str, ...]] = {}
 
     @property
     def key(self) -> str:

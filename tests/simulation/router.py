@@ -7,9 +7,10 @@ taken effect yet void.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from fairlead.errors import DeadlineError, FairleadError, PortTakenError, RouterUnavailableError
 from fairlead.routing import EndpointState, EndpointStatus, Route, RouteStatus

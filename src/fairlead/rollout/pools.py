@@ -7,14 +7,13 @@ with a digest of what was last applied, since no proxy reports it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from hashlib import sha256
 
 import msgspec
 
 from fairlead.routing import EndpointState, Route, RouteStatus
 
-_SETTINGS = tuple(field.name for field in fields(Route) if field.name != "endpoints")
+_SETTINGS = tuple(name for name in Route.__struct_fields__ if name != "endpoints")
 
 
 def settings_digest(routes: Sequence[Route]) -> str:

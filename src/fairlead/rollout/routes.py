@@ -7,7 +7,8 @@ revisions listen on different container ports.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.state import Instance, ServiceState

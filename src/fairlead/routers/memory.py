@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from fairlead.errors import PortTakenError, RouterError, RouterUnavailableError
 from fairlead.routers.base import RouterCapabilities, TrafficSample
 from fairlead.routers.words import Words
@@ -101,7 +103,7 @@ class MemoryRouter:
         staying = {endpoint.replica_id for endpoint in route.endpoints}
         left = self._left.setdefault(route.key, {})
         for endpoint in before.endpoints if before else ():
-            left[endpoint.replica_id] = replace(endpoint, state=EndpointState.DRAIN)
+            left[endpoint.replica_id] = msgspec.structs.replace(endpoint, state=EndpointState.DRAIN)
         self._left[route.key] = {replica: endpoint for replica, endpoint in left.items() if replica not in staying}
 
     def _check(self, project: str, routes: Sequence[Route]) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import replace
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 from fairlead.routing import EndpointState, Route
 from tests.integration.haproxy.world import World, replica_of, url

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from dataclasses import replace
 
 import aiohttp
+from msgspec.structs import replace
 
 from fairlead.rollout.definition import CONNECT_ALONE_S, CONNECT_TIMEOUT_S
 from fairlead.routing import Address, Endpoint, EndpointState, Route

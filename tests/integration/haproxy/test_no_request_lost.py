@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+import dataclasses
 
 import aiohttp
+from msgspec.structs import replace
 
 from fairlead.routing import EndpointState
 from tests.contract.routers.harness import DEADLINE_S, until
@@ -35,7 +36,7 @@ async def test_a_pool_that_keeps_changing_loses_nothing(world: World) -> None:
     assert load.failures == []
     assert load.answers["websocket"] > 10
     assert served >= {f"shop.api.{number}" for number in range(1, 14)} - {"shop.api.13"}
-    assert await world.processes() == replace(before, old=()), "a change of endpoints never reloads"
+    assert await world.processes() == dataclasses.replace(before, old=()), "a change of endpoints never reloads"
 
 
 async def test_drained_replicas_can_be_stopped_once_free(world: World) -> None:

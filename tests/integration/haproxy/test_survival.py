@@ -9,11 +9,11 @@ import signal
 import socket
 import stat
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 from fairlead.errors import PortTakenError, RouterError
 from fairlead.routers.haproxy.api import Master

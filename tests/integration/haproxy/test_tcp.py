@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from fairlead.routing import Endpoint, Route
 from fairlead.spec.model import RouteProtocol

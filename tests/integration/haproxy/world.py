@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from msgspec.structs import replace
 
 from fairlead.routers.haproxy import HAProxyRouter
 from fairlead.routers.haproxy.api import Master, Processes

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from fairlead.routers.haproxy.files import Files
 from fairlead.routers.haproxy.layout import frontends
@@ -70,7 +71,7 @@ def test_everything_else_is(changed: Route) -> None:
 
 
 def test_the_place_is_part_of_the_structure() -> None:
-    assert _mark(_ROUTE, replace(_PLACE, max_connections=2000)) != _mark(_ROUTE)
+    assert _mark(_ROUTE, dataclasses.replace(_PLACE, max_connections=2000)) != _mark(_ROUTE)
 
 
 def test_holding_times_are_a_map_by_backend() -> None:
@@ -85,7 +86,7 @@ def test_only_idempotent_requests_are_repeated() -> None:
 def test_every_address_means_both_families() -> None:
     assert "    bind *:8080\n    bind :::8080 v6only\n    bind abns@" in _text(_ROUTE)
     assert "    bind [::1]:8080\n" in _text(replace(_ROUTE, listen=Listen(port=8080, host="::1")))
-    only_four = config(frontends(Desired({"shop": (_ROUTE,)})), replace(_PLACE, dual_stack=False))
+    only_four = config(frontends(Desired({"shop": (_ROUTE,)})), dataclasses.replace(_PLACE, dual_stack=False))
     assert "v6only" not in only_four
 
 

@@ -7,8 +7,10 @@ that changes wholly is never empty in between.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec.structs import replace
 
 from fairlead.errors import RouterError
 from fairlead.routers.haproxy.api import Worker

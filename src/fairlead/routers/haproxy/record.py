@@ -7,9 +7,9 @@ that it has; its endpoints change without a reload, so they stand nowhere here.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from fairlead.routers.haproxy.layout import Frontend
 from fairlead.routers.haproxy.state import Desired
