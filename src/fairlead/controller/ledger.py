@@ -14,7 +14,6 @@ from fairlead.controller.controls import Operation
 from fairlead.controller.events import from_note, project_event
 from fairlead.controller.told import Told
 from fairlead.errors import NotFoundError, StoreError
-from fairlead.rollout import commands
 from fairlead.rollout.commands import ApplyRoutes, Command
 from fairlead.rollout.notes import Note
 from fairlead.rollout.state import ProjectState
@@ -143,10 +142,7 @@ class Ledger:
             return ()
         put, delete = ({}, []) if before is after else changes(before, after)
         told = [from_note(after, note, now_s) for note in notes] + (events or [])
-        intents = [
-            Intent(id=0, project=after.name, command=commands.to_document(command), at_s=now_s)
-            for command in orders or ()
-        ]
+        intents = [Intent(id=0, project=after.name, command=command, at_s=now_s) for command in orders or ()]
         if put or delete or told or intents or self._unsettled:
             commit = Commit(put=put, delete=delete, intents=intents, settled=dict(self._unsettled), events=told)
             ids = self._write(commit, now_s)

@@ -5,7 +5,7 @@ Decided by `machine` and `release`, journalled and carried out by `controller`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 
@@ -72,15 +72,3 @@ class ApplyRoutes(msgspec.Struct, frozen=True, kw_only=True, tag="apply-routes")
 
 
 Command = StartReplica | StopReplica | RemoveReplica | ShedStreams | ApplyRoutes
-
-
-def to_document(command: Command) -> dict[str, Any]:
-    """The journal's form."""
-    document: dict[str, Any] = msgspec.to_builtins(command, str_keys=True)
-    return document
-
-
-def from_document(document: dict[str, Any]) -> Command:
-    """The command that :func:`to_document` wrote."""
-    command: Command = msgspec.convert(document, Command, strict=False)
-    return command

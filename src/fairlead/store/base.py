@@ -32,11 +32,11 @@ class IntentState(StrEnum):
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
-    """One command, journalled before it is carried out. ``id`` grows by one with each."""
+    """One command, journalled before it is carried out, a mapping when read. ``id`` grows by one with each."""
 
     id: int
     project: str
-    command: Document
+    command: Written
     state: IntentState = IntentState.INTENDED
     at_s: float = 0.0
     error: str = ""
