@@ -192,9 +192,12 @@ class HAProxyHarness(RouterHarness):
         return int(held.getsockname()[1])
 
     def free_port(self) -> int:
-        with socket.socket() as probe:
-            probe.bind(("0.0.0.0", 0))
-            return int(probe.getsockname()[1])
+        reservation = socket.socket()
+        # Bound and not listening, with SO_REUSEADDR on both sides: a listener may have the port, a connection may not.
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reservation.bind(("127.0.0.1", 0))
+        self._sockets.append(reservation)
+        return int(reservation.getsockname()[1])
 
     async def close(self) -> None:
         for held in self._sockets:

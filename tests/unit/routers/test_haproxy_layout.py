@@ -75,8 +75,8 @@ def test_what_cannot_be_is_refused_in_words(routes: tuple[Route, ...], words: st
 def test_a_chosen_port_is_kept_and_keeps_the_key() -> None:
     ports = iter([4001, 4002])
     route = _route(listen=Listen(port=0))
-    first = Desired().with_project("shop", [route], lambda host: next(ports))
-    again = first.with_project("shop", [replace(route, retries=1)], lambda host: next(ports))
+    first = Desired().with_project("shop", [route], lambda host, taken: next(ports))
+    again = first.with_project("shop", [replace(route, retries=1)], lambda host, taken: next(ports))
     assert [desired.listen(route).port for desired in (first, again)] == [4001, 4001]
     assert frontends(again)[0].routes[0].key == "shop/api/auto8000"
-    assert again.with_project("shop", [], lambda host: next(ports)) == Desired()
+    assert again.with_project("shop", [], lambda host, taken: next(ports)) == Desired()

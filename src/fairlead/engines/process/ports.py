@@ -11,13 +11,12 @@ import random
 import re
 import socket
 from collections.abc import Collection
-from pathlib import Path
 
 from fairlead.errors import StartFailedError
+from fairlead.local_ports import below_ephemeral
 from fairlead.spec.model import Service
 
 LOWEST = 20_000
-SMALLEST_RANGE = 1_000
 ATTEMPTS = 400
 _EXPOSED = re.compile(r"(\d+)(?:-(\d+))?(?:/(\w+))?")
 
@@ -39,25 +38,17 @@ def free_ports(count: int, taken: Collection[int]) -> list[int]:
 
     :raises StartFailedError: there are not that many.
     """
-    range_ = _below_ephemeral()
+    range_ = below_ephemeral(LOWEST)
     chosen: list[int] = []
     for _ in range(ATTEMPTS * count):
         if len(chosen) == count:
             break
-        port = random.randrange(*range_) if range_ else _from_kernel()
+        port = random.choice(range_) if range_ else _from_kernel()
         if port not in taken and port not in chosen and _is_free(port):
             chosen.append(port)
     if len(chosen) < count:
         raise StartFailedError(f"no {count} free ports found for a replica", hint="see `ss -ltn` for what listens")
     return chosen
-
-
-def _below_ephemeral() -> tuple[int, int] | None:
-    try:
-        lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
-    except (OSError, ValueError):
-        return None
-    return (LOWEST, lowest) if lowest - LOWEST >= SMALLEST_RANGE else None
 
 
 def _from_kernel() -> int:

@@ -6,6 +6,7 @@ Called by `router`. A reload with a port that somebody holds would fail as a who
 from __future__ import annotations
 
 import errno
+import random
 import socket
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,7 +14,13 @@ from dataclasses import dataclass
 import psutil
 
 from fairlead.errors import PortTakenError, RouterError
+from fairlead.local_ports import below_ephemeral
 from fairlead.routing import Listen
+
+CHOSEN = (10_000, 20_000)
+"""From where ports are chosen for what is published without a number; replicas of processes have those above."""
+
+ATTEMPTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +34,17 @@ def dual_stack() -> bool:
     return not _bind_error(socket.AF_INET6, "::", 0)
 
 
-def free_port(host: str | None) -> int:
-    """A port that nobody listens on now."""
-    family, address = (socket.AF_INET, "0.0.0.0") if host is None else _family(host)
+def free_port(host: str | None, taken: Collection[int]) -> int:
+    """A port that nobody listens on now, and that is not in ``taken``.
+
+    It is kept for good, so it is one that no outgoing connection gets while HAProxy is away; where there are none, the
+    kernel chooses.
+    """
+    family, address = _family(host or "0.0.0.0")
+    possible = below_ephemeral(*CHOSEN)
+    for port in random.sample(possible, ATTEMPTS) if possible else ():
+        if port not in taken and not _bind_error(family, address, port):
+            return port
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.bind((address, 0))
         return int(probe.getsockname()[1])
@@ -61,7 +76,12 @@ def check_free(listen: Listen, ours: Collection[int]) -> None:
 
 
 def _taken(port: int, holders: list[_Holder]) -> PortTakenError:
-    if not holders or holders[0].pid is None:
+    if not holders:
+        return PortTakenError(
+            f"port {port} is taken, and nobody is seen who has it",
+            hint=f"it may be a connection that has just ended; try again, or see who: sudo ss -tanp 'sport = :{port}'",
+        )
+    if holders[0].pid is None:
         return PortTakenError(
             f"port {port} is taken by a process of another user", hint=f"see who: sudo ss -ltnp 'sport = :{port}'"
         )

@@ -5,7 +5,7 @@ Written by `router` before it touches the running proxy (intent first), read whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,15 +33,18 @@ class Desired:
         """Where the route really listens."""
         return route.listen if route.listen.port else replace(route.listen, port=self.chosen[route.key])
 
-    def with_project(self, project: str, routes: Sequence[Route], free_port: Callable[[str | None], int]) -> Desired:
+    def with_project(
+        self, project: str, routes: Sequence[Route], free_port: Callable[[str | None, Collection[int]], int]
+    ) -> Desired:
         """``routes`` as the whole of ``project``; a port once chosen for a route stays its own."""
         projects = {name: kept for name, kept in self.projects.items() if name != project}
         if routes:
             projects[project] = tuple(routes)
-        chosen = {}
+        chosen: dict[str, int] = {}
         for route in (route for kept in projects.values() for route in kept):
             if not route.listen.port:
-                chosen[route.key] = self.chosen.get(route.key) or free_port(route.listen.host)
+                taken = {*self.chosen.values(), *chosen.values()}
+                chosen[route.key] = self.chosen.get(route.key) or free_port(route.listen.host, taken)
         return Desired(projects, chosen)
 
 
