@@ -34,6 +34,7 @@ def converge(
 ) -> ServiceState:
     """``state`` with replicas created, taken back and drained as the target and the rollout want it."""
     state = _take_back(state, view, now_s)
+    state = _keep_others(state, view, definitions, now_s)
     state = _drain_others(state, view, definitions, now_s)
     if not releasing or state.leaving or state.target is None:
         state = _forget_jobs(state)
@@ -70,17 +71,38 @@ def _take_back(state: ServiceState, view: ServiceView, now_s: float) -> ServiceS
         free = instance.slot <= target.replicas and instance.slot not in taken
         wanted = free and instance.phase is _P.DRAINING and not instance.failure and not instance.leftover
         if wanted and _is_ready(instance, view):
-            changed[instance.id] = move(
-                instance,
-                _P.READY,
-                ready_at_s=now_s if instance.ready_at_s is None else instance.ready_at_s,
-                served=True,
-                draining_since_s=None,
-                out_since_s=None,
-                shed_stage=0,
-            )
+            changed[instance.id] = _back(instance, now_s)
             taken.add(instance.slot)
     return _replace_instance(state, changed)
+
+
+def _back(instance: Instance, now_s: float) -> Instance:
+    """``instance``, which drains, ready again."""
+    return move(
+        instance,
+        _P.READY,
+        ready_at_s=now_s if instance.ready_at_s is None else instance.ready_at_s,
+        served=True,
+        draining_since_s=None,
+        out_since_s=None,
+        shed_stage=0,
+    )
+
+
+def _keep_others(
+    state: ServiceState, view: ServiceView, definitions: Mapping[str, Definition], now_s: float
+) -> ServiceState:
+    """Old replicas that were to leave and are still in the pool stay there as far as those that replace them were lost
+    meanwhile."""
+    if not view.routed or state.rollout is None or state.rollout.phase not in (*ACTIVE, _R.FAILED):
+        return state
+    leaving = [
+        i
+        for i in state.others()
+        if i.phase is _P.DRAINING and not i.failure and not i.leftover and _is_ready(i, view) and view.is_serving(i.id)
+    ]
+    missing = -_spare(state, view, definitions) if leaving else 0
+    return _replace_instance(state, {i.id: _back(i, now_s) for i in leaving[: max(missing, 0)]})
 
 
 def _is_ready(instance: Instance, view: ServiceView) -> bool:
@@ -123,6 +145,10 @@ def _drain_others(
             if spare <= 0:
                 continue
             spare -= 1
+        elif spare < 0 and instance.phase is _P.READY:
+            # Too few serve, and it is about to be in the pool again.
+            spare += 1
+            continue
         changed[instance.id] = drained(instance, now_s)
     return _replace_instance(state, changed)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.simulation.byhand import PROJECT, api
 
-from fairlead.errors import EngineUnavailableError
+from fairlead.errors import EngineUnavailableError, RouterUnavailableError
 from fairlead.observed import ExitCause, Health
 from fairlead.rollout import commands
 from fairlead.spec.model import Order, UpdateConfig
@@ -105,6 +106,30 @@ def test_a_failure_that_ends_a_release_lets_no_replica_go_that_serves() -> None:
     world.look()
     assert world.core.book(PROJECT).releases[2].state == "rolling-back"
     assert world.phases()["shop.api.2"] == world.phases()["shop.api.3"] == "ready", "two of three serve, and no more"
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_the_last_that_serves_stays_when_its_successor_is_lost_before_the_proxy_has_let_go(refused: bool) -> None:
+    world = serving(api(1, 1))
+    world.up(api(2, 1))
+    world.look()
+    world.carry_out()
+    world.health["shop.api.2"] = Health.READY
+    world.look()
+    world.carry_out()
+    world.look()
+    assert world.phases() == {"shop.api.1": "draining", "shop.api.2": "ready"}
+    if refused:
+        world.carry_out(commands.ApplyRoutes, RouterUnavailableError("the proxy does not answer"))
+    world.end("shop.api.2", cause=ExitCause.KILLED)
+    world.look()
+    assert world.phases()["shop.api.1"] == "ready"
+    for _ in range(3):
+        world.carry_out()
+        world.look()
+    assert world.pool() == {"shop.api.1"}
+    world.run(20)
+    assert state_of(world, 2) == "succeeded"
 
 
 def test_a_single_writer_is_stopped_before_its_successor_starts() -> None:
