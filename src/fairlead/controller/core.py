@@ -80,7 +80,7 @@ class Core(Operators):
         wanted = [
             c
             for c in result.commands
-            if self._is_due(book.name, c, now_s) and not self._told.has_just_said(book.name, c, now_s)
+            if self._is_due(book.name, c, now_s) and not self._told.has_to_show(book.name, c, now_s)
         ]
         self._restless.discard(book.name)
         broken = (Note(kind="invariant-violated", message=text, service="", level="error") for text in alarms)
@@ -181,9 +181,7 @@ class Core(Operators):
             return now_s
         by_time_s = self._glances_at(project).next_wake_s(book.services, book.definitions, now_s)
         moments = [by_time_s, self._retries.next_at_s(project, after_s=now_s)]
-        show_until_s = self._told.show_until_s(project)
-        if show_until_s is not None:
-            moments.append(show_until_s + MARGIN_S)
+        moments += [moment + MARGIN_S for moment in self._told.moments_s(project)]
         moments += [
             operation.started_at_s + outcomes.SCALE_DEADLINE_S + MARGIN_S
             for operation in book.operations.values()

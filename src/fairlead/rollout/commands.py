@@ -59,6 +59,10 @@ class ShedStreams(_OfReplica, frozen=True, kw_only=True, tag="shed-streams"):
     share: float
 
 
+AGAIN = "what it was told last may not have taken effect"
+"""Why the proxy is told what it already seems to serve."""
+
+
 class ApplyRoutes(msgspec.Struct, frozen=True, kw_only=True, tag="apply-routes"):
     """Make these the project's routes, whole."""
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from fairlead.observed import Observation
-from fairlead.rollout.commands import ApplyRoutes, Command
+from fairlead.rollout.commands import AGAIN, ApplyRoutes, Command
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.dependencies import dependents_gone, may_begin, pending_deadline_s
 from fairlead.rollout.glance import NO_REPLICAS, NO_ROUTES, Glances, Sight, replicas_by_service, routes_by_service
@@ -85,7 +85,7 @@ def step_project(
         else ""
     )
     if observation.routes_known and not why and not unchanging:
-        why = "what it was told last may not have taken effect"
+        why = AGAIN
     if why:
         commands.insert(0, ApplyRoutes(routes=tuple(routes), cause=why))
     gone = not after and not why and observation.routes_known and (project.leaving or _never_served(project))

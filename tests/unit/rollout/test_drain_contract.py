@@ -170,6 +170,49 @@ def test_a_new_controller_trusts_the_proxy_only_after_telling_it_something() -> 
     assert "stop shop.api.1" in world.asked()
 
 
+def test_a_proxy_that_looks_as_wanted_proves_nothing_while_it_still_owes_what_it_was_told_before() -> None:
+    """It came back empty, said too early that it serves the replica, and now nothing is wanted: as if it had obeyed."""
+    world = ByHand()
+    world.up(api(1, 1))
+    world.run(12)
+    world.routes = {}
+    world.look()
+    (late,) = world.orders
+    world.orders = []
+    world.core.settle(PROJECT, late.intent, late.command, None, world.now_s)
+    world.core.down(PROJECT, False, world.now_s)
+    for _ in range(5):
+        world.look(0.3)
+        world.carry_out(commands.ApplyRoutes)
+        assert "stop shop.api.1" not in world.asked()
+    world.effect(late)
+    world.look()
+    assert "routes" in world.asked()
+    for _ in range(3):
+        world.carry_out(commands.ApplyRoutes)
+        world.look()
+    assert "stop shop.api.1" in world.asked()
+
+
+def test_a_proxy_that_never_shows_what_it_said_is_told_again_after_a_while() -> None:
+    world = ByHand()
+    world.up(api(1, 1))
+    world.run(12)
+    world.routes = {}
+    world.look()
+    (lost,) = world.orders
+    world.orders = []
+    world.core.settle(PROJECT, lost.intent, lost.command, None, world.now_s)
+    world.core.down(PROJECT, False, world.now_s)
+    world.look()
+    assert world.asked() == []
+    for _ in range(5):
+        wake_at_s = world.core.wake_at_s(PROJECT, world.now_s)
+        assert wake_at_s is not None
+        world.look(wake_at_s - world.now_s)
+    assert world.asked() == ["routes"]
+
+
 def test_a_request_that_ends_lets_its_replica_go_at_once() -> None:
     world = ByHand()
     replacing(world)
