@@ -45,9 +45,9 @@ def free_port(host: str | None, taken: Collection[int]) -> int:
     for port in random.sample(possible, ATTEMPTS) if possible else ():
         if port not in taken and not _bind_error(family, address, port):
             return port
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    while (port := _from_kernel(family, address)) in taken:
+        pass
+    return port
 
 
 def check_free(listen: Listen, ours: Collection[int]) -> None:
@@ -90,6 +90,12 @@ def _taken(port: int, holders: list[_Holder]) -> PortTakenError:
         f"port {port} is taken by {holder.name} (pid {holder.pid})",
         hint=f"stop it (kill {holder.pid}) or publish another port",
     )
+
+
+def _from_kernel(family: socket.AddressFamily, address: str) -> int:
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])
 
 
 def _family(host: str) -> tuple[socket.AddressFamily, str]:
