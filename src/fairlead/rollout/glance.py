@@ -16,7 +16,7 @@ from fairlead.rollout.commands import Command
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.pools import difference
 from fairlead.rollout.routes import routes_of
-from fairlead.rollout.state import ProjectState, ServiceState
+from fairlead.rollout.state import Instance, ProjectState, ServiceState
 from fairlead.rollout.states import InstancePhase, RolloutPhase
 from fairlead.rollout.timers import MARGIN_S, moments_of
 from fairlead.routing import Route, RouteStatus
@@ -171,8 +171,7 @@ class Glances:
         now_s: float,
     ) -> None:
         """A step has left ``state`` as it was."""
-        if any(i.phase is InstancePhase.DRAINING and i.out_since_s is None for i in state.instances):
-            # Whether it counts as out depends on when looking began, which is always later.
+        if any(_depends_on_the_look(instance) for instance in state.instances):
             self._stills.pop((state.service, sight.unchanging), None)
             return
         # A moment this near may be past for whoever adds and not yet for whoever subtracts.
@@ -240,6 +239,13 @@ def _shows_the_same(one: Observation, other: Observation) -> bool:
         and one.routes == other.routes
         and one.health == other.health
         and one.routes_known is other.routes_known
+    )
+
+
+def _depends_on_the_look(instance: Instance) -> bool:
+    """Whether it counts as out, or as gone, depends on when looking began, which is always later."""
+    return instance.missing_since_s is not None or (
+        instance.phase is InstancePhase.DRAINING and instance.out_since_s is None
     )
 
 

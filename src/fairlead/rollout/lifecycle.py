@@ -167,9 +167,11 @@ def _missing(instance: Instance, view: ServiceView, now_s: float) -> Instance:
     if instance.phase is _P.DRAINING and instance.served and view.proxied and not view.confirmed:
         # The proxy is silent about what it still has open to it, and one that is believed ended is waited for no more.
         return instance
+    # A list that took its time says nothing of what has been since.
+    taken_at_s = now_s if view.taken_at_s is None else view.taken_at_s
     if instance.missing_since_s is None:
-        return replace(instance, missing_since_s=now_s)
-    if now_s - instance.missing_since_s < MISSING_S:
+        return replace(instance, missing_since_s=taken_at_s)
+    if taken_at_s - instance.missing_since_s < MISSING_S:
         return instance
     return replace(fail(instance, "is gone: somebody removed it"), outside=True)
 

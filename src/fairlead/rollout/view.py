@@ -30,7 +30,7 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
 
     ``proxied``: the proxy may send requests to a replica of it. ``confirmed``: the proxy answered, so that silence
     about a replica means that it is out. ``unchanging``: nothing that was asked of the proxy before is still to take
-    effect.
+    effect. ``taken_at_s``: as in the observation.
     """
 
     replicas: Mapping[str, ObservedReplica]
@@ -41,6 +41,7 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     listening: bool
     confirmed: bool
     unchanging: bool
+    taken_at_s: float | None = None
 
     def is_serving(self, replica_id: str) -> bool:
         """In every pool, confirmed; true of any replica of a service without published ports."""
@@ -81,6 +82,7 @@ def view_of(
         listening=len(there) == len(route_keys) and all(route.listening for route in there),
         confirmed=observation.routes_known,
         unchanging=unchanging,
+        taken_at_s=observation.taken_at_s,
     )
 
 

@@ -82,6 +82,18 @@ def test_a_replica_that_a_list_leaves_out_is_not_counted_on_when_another_is_let_
     assert world.phases()["shop.api.1"] == "ready"
 
 
+def test_a_replica_counts_as_gone_by_when_lists_were_taken_not_by_when_they_arrived() -> None:
+    world = serving(api(1, 2))
+    del world.replicas["shop.api.1"], world.health["shop.api.1"]
+    world.look()
+    world.look(1.5, taken_s=world.now_s + 0.1)
+    assert world.phases()["shop.api.1"] == "ready", "two lists, a moment apart, and the second one was slow"
+    wake_at_s = world.core.wake_at_s(PROJECT, world.now_s)
+    assert wake_at_s is not None
+    world.look(wake_at_s - world.now_s)
+    assert world.phases()["shop.api.1"] == "failed"
+
+
 def test_a_scale_in_counts_on_no_replica_that_a_list_leaves_out() -> None:
     world = serving(api(1, 3))
     world.core.scale(PROJECT, {"api": 2}, world.now_s)
