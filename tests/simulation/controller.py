@@ -285,5 +285,8 @@ class SimController:
             return
         except StoreError:
             self._unwritten(order.project, before)
+        else:
+            if self._is_gone(order.project) and sim.store.is_open(order.intent):
+                raise Violation("leak", f"{order.project} is down, and {order.command.key} is waited for for ever")
         sim.safety.after_step(self, None)
         self.wake()

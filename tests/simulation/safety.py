@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fairlead.observed import Health, Observation
 from fairlead.rollout import commands
+from fairlead.rollout.progress import rules_of
 from fairlead.rollout.state import ServiceState
 from fairlead.rollout.states import ACTIVE, LIVE, InstancePhase, RolloutPhase
 from fairlead.spec.model import Condition, FailureAction, Order
@@ -309,7 +310,7 @@ class Safety:
             return  # What follows has been seen to for this very state.
         if self._has_noticed_a_loss(name, state):
             bar.touched = True
-        if active or bar.slack or bar.surge:
+        if active:
             self._allow(bar, state, controller, wanted)
         # Taking back what still runs makes nothing new; whoever starts one more has to stay below the bound.
         known = {instance.id for instance in before.instances} if before is not None else set()
@@ -340,25 +341,23 @@ class Safety:
         return len(state.rollout.failed_slots) if state.rollout is not None else 0
 
     def _allow(self, bar: Bar, state: ServiceState, controller: SimController, wanted: int) -> None:
+        """What the rules allow by which the rollout goes on now: so many may be missing, so many come on top."""
         definitions = controller.core.book("shop").definitions
         ids = [state.target.definition_id] if state.target else []
         if state.rollout is not None and state.rollout.origin is not None:
             ids.append(state.rollout.origin.definition_id)
         for definition_id in ids:
             definition = definitions.get(definition_id)
-            if definition is None:
-                continue
-            policy = definition.policy
-            if policy.exclusive or policy.job:
+            if definition is not None and (definition.policy.exclusive or definition.policy.job):
                 bar.slack, bar.surge = ALL, max(bar.surge, 1)
-            for update in (policy.first, policy.update, policy.rollback, policy.returning):
-                if update is policy.first and (state.rollout is None or state.rollout.origin_replicas > 0):
-                    continue
-                if update.order is Order.STOP_FIRST:
-                    bar.slack = max(bar.slack, update.parallelism)
-                bar.surge = max(bar.surge, min(update.parallelism, max(wanted, bar.high)))
-                if update.max_failure_ratio > 0 or update.failure_action is FailureAction.CONTINUE:
-                    bar.tolerated = max(bar.tolerated, len(state.rollout.failed_slots) if state.rollout else 0)
+        if state.target is None or state.rollout is None or state.target.definition_id not in definitions:
+            return
+        update = rules_of(state.rollout, definitions[state.target.definition_id].policy)
+        if update.order is Order.STOP_FIRST:
+            bar.slack = max(bar.slack, update.parallelism)
+        bar.surge = max(1 if bar.slack == ALL else 0, min(update.parallelism, max(wanted, bar.high)))
+        if update.max_failure_ratio > 0 or update.failure_action is FailureAction.CONTINUE:
+            bar.tolerated = max(bar.tolerated, len(state.rollout.failed_slots))
 
     # After every event
 
