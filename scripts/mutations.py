@@ -302,6 +302,18 @@ MISTAKES = (
         "self._open.setdefault('', {})[order.command.key]",
     ),
     Mistake(
+        "name replicas without their project",
+        "rollout/wanted.py",
+        'id=f"{state.project}.{state.service}.{state.next_number}"',
+        'id=f"{state.service}.{state.next_number}"',
+    ),
+    Mistake(
+        "stop what was never started: hand out one command a look",
+        "controller/core.py",
+        "not self._told.has_to_show(book.name, c, now_s)\n        ]\n",
+        "not self._told.has_to_show(book.name, c, now_s)\n        ][:1]\n",
+    ),
+    Mistake(
         "take a change that was carried out by half for whole",
         "rollout/pools.py",
         '            return f"{endpoint.replica_id} is missing"\n',

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.simulation.replicas import Real
+from tests.simulation.router import served_by
 from tests.simulation.world import Violation
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class Clients:
         sim = self._sim
         self.failed += 1
         sim.world.say("client", f"request {request.number} on {request.key} {why}")
-        if sim.safety.is_wanted(request.key.split("/")[1]) and sim.world.last_injection_s < (
+        if sim.safety.is_wanted(served_by(request.key)) and sim.world.last_injection_s < (
             request.began_s - EXCUSED_FOR_S
         ):
             raise Violation("client-error", f"request {request.number} on {request.key} {why}, and nothing was broken")

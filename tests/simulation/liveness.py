@@ -13,7 +13,7 @@ from fairlead.observed import Exit, ExitCause
 from fairlead.rollout.state import Transaction, TransactionPhase
 from fairlead.rollout.states import InstancePhase, RolloutPhase
 from fairlead.spec.model import FailureAction
-from tests.simulation.router import NEIGHBOUR, PROJECT
+from tests.simulation.router import NEIGHBOUR, PROJECT, served_by
 from tests.simulation.world import Violation
 
 if TYPE_CHECKING:
@@ -245,8 +245,8 @@ class Liveness:
         reals = [r for r in sim.engine.reals.values() if r.spec.project == NEIGHBOUR]
         serving = {r.id for r in reals if r.serves}
         pools = [set(sim.router.ready[key]) for key in sim.router.keys(NEIGHBOUR)]
-        wanted = sim.scenario.files[0].services[NEIGHBOUR].replicas
-        return len(reals) == len(serving) == wanted and pools == [serving]
+        (service,) = sim.scenario.files[0].services.values()
+        return len(reals) == len(serving) == service.replicas and pools == [serving]
 
     def _converged(self) -> None:
         """What really runs is what the targets say, and the pools hold exactly it."""
@@ -261,7 +261,7 @@ class Liveness:
             right = [r for r in reals if r.key == target.key and (r.serves or _has_completed(r.id, state))]
             if len(right) != target.replicas or len(reals) != len(right):
                 raise Violation("not-converged", f"{name}: {sorted(r.id for r in reals)} for {target}")
-            pools = [pool for key, pool in sim.router.ready.items() if key.split("/")[1] == name]
+            pools = [pool for key, pool in sim.router.ready.items() if served_by(key) == name]
             if any(set(pool) != {r.id for r in right} for pool in pools):
                 raise Violation("not-converged", f"{name}: pools {pools} for {sorted(r.id for r in right)}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fairlead.observed import Exit, Health, ObservedReplica, ReplicaSpec, ReplicaState
 from fairlead.routing import Address
+from tests.simulation.router import place
 
 
 class Real:
@@ -22,7 +23,7 @@ class Real:
     def __init__(self, spec: ReplicaSpec, number: int, now_s: float, *, exclusive: bool) -> None:
         self.spec = spec
         self.id = spec.id
-        self.service = spec.revision.service.name
+        self.service = place(spec.project, spec.revision.service.name)
         self.number = number
         self.key = (spec.revision.id, spec.generation)
         self.exclusive = exclusive
@@ -74,7 +75,7 @@ class Real:
             self._observed = ObservedReplica(
                 id=self.spec.id,
                 project=self.spec.project,
-                service=self.service,
+                service=self.spec.revision.service.name,
                 revision_id=self.spec.revision.id,
                 slot=self.spec.slot,
                 generation=self.spec.generation,

@@ -192,6 +192,17 @@ class SimRouter:
         return said
 
 
+def place(project: str, service: str) -> str:
+    """What a service is called here: the two projects have services of the same name."""
+    return service if project == PROJECT else f"{project}/{service}"
+
+
+def served_by(key: str) -> str:
+    """Which service is behind a route."""
+    project, service, _ = key.split("/", 2)
+    return place(project, service)
+
+
 def _ready(route: Route) -> dict[str, int]:
     """Who gets requests by ``route``, with the weight."""
     return {e.replica_id: e.weight for e in route.endpoints if e.state is EndpointState.READY}
@@ -201,7 +212,7 @@ def _pooled(ready: Mapping[str, Mapping[str, int]]) -> dict[str, set[str]]:
     """By service, who is in every pool of it."""
     found: dict[str, set[str]] = {}
     for key, pool in ready.items():
-        found.setdefault(key.split("/")[1], set(pool)).intersection_update(pool)
+        found.setdefault(served_by(key), set(pool)).intersection_update(pool)
     return found
 
 

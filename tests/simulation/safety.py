@@ -99,8 +99,10 @@ class Safety:
     # What the engine is asked to do
 
     def on_touch(self, project: str, replica_id: str, whose: str) -> None:
-        """A command of ``project`` is about ``replica_id``: is it one whose start was ever journalled for it?"""
-        if replica_id not in self._own.get(project, ()) and not self._sim.store.was_started(project, replica_id):
+        """A command of ``project`` is about ``replica_id``: is it its own, and was its start ever journalled for it?"""
+        real = self._sim.engine.reals.get(replica_id)
+        known = replica_id in self._own.get(project, ()) or self._sim.store.was_started(project, replica_id)
+        if not known or (real is not None and real.spec.project != project):
             raise Violation("foreign", f"{project} touches {replica_id}, which is {whose}")
 
     def on_volume_removed(self, project: str, name: str) -> None:

@@ -337,9 +337,9 @@ class Scenario:
 
 
 def _neighbour() -> Project:
-    """The file of the second project: it has the port and the volume that others would like to have."""
+    """The file of the second project: it has the port, the volume and the name that others would like to have."""
     service = Service(
-        name=NEIGHBOUR,
+        name="api",
         command=("serve",),
         ports=(Port(target=8000, published=TAKEN_PORT),),
         volumes=(Mount(type="volume", source="data", target="/data", read_only=True),),
