@@ -84,6 +84,8 @@ class Behaviour:
         if real.spec.project == PROJECT and self._sim.faults.hit("dies-when-ready"):
             killed = Exit(cause=ExitCause.KILLED, code=-9)
             self._later(world.between(0.0, 1.5), real, lambda: self.fall(real, killed))
+        if real.spec.project == PROJECT and self._sim.faults.hit("pause-at-batch"):
+            world.at(world.between(0.0, 1.0), self._sim.scenario.pause_a_while)
         if bad == "crash-later":
             how = Exit(cause=ExitCause.EXITED, code=1)
             self._later(world.between(0.5, 20.0), real, lambda: self.fall(real, how))

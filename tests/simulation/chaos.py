@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fairlead.observed import Exit, ExitCause
+from fairlead.observed import Exit, ExitCause, ReplicaSpec
 from tests.simulation.replicas import Real
+from tests.simulation.router import PROJECT
+from tests.simulation.world import START_S
 
 if TYPE_CHECKING:
     from tests.simulation.sim import Sim
 
 BELIEVED_GONE_AFTER_S = 0.9
+EARLIEST_S = 200_000.0
+"""No wall clock goes back beyond its epoch."""
 
 
 class Chaos:
@@ -21,6 +25,7 @@ class Chaos:
 
     def __init__(self, sim: Sim) -> None:
         self._sim = sim
+        self._refused_until_s: dict[str, float] = {}
 
     def begin(self) -> None:
         """Let the deeds begin."""
@@ -69,12 +74,55 @@ class Chaos:
                 lambda: self._sim.behaviour.fall(victim, Exit(cause=ExitCause.KILLED, code=-9)),
             )
 
+    def is_last(self, leaver: str, pooled: set[str]) -> bool:
+        """Whether others have replaced ``leaver`` and all like it in the pools."""
+        reals = self._sim.engine.reals
+        left = reals.get(leaver)
+        if left is None or left.spec.project != PROJECT:
+            return False
+        keys = {reals[r].key for r in pooled if r in reals and reals[r].service == left.service}
+        return bool(keys) and left.key not in keys
+
     def exit_at_drain(self, leaver: str) -> None:
         """A replica that left the pool ends by itself and waits for no signal."""
         real = self._sim.engine.reals.get(leaver)
         if real is not None and real.runs and real.spec.project == "shop":
             done = Exit(cause=ExitCause.EXITED, code=0)
             self._sim.world.at(self._sim.world.between(0.0, 2.0), lambda: self._sim.behaviour.fall(real, done))
+
+    def lose_sight(self, leaver: str) -> None:
+        """A replica that left the pool with something open is in no list, and the router has nothing to say of it."""
+        sim = self._sim
+        real = sim.engine.reals.get(leaver)
+        if real is None or not real.runs or not real.requests or real.spec.project != PROJECT:
+            return
+        hidden_s, silent_s = sim.world.between(1.0, 5.0), sim.world.between(1.0, 5.0)
+        sim.world.injected(f"{leaver} is in no list for {hidden_s:.3f} s, and the router silent for {silent_s:.3f} s")
+        real.hidden_until_s = sim.world.now_s + hidden_s
+        sim.router.silent_until_s = sim.world.now_s + silent_s
+        sim.world.at(hidden_s + 0.001, sim.news)
+        sim.world.at(silent_s + 0.001, sim.wake)
+
+    def on_way_back(self, service: str, key: tuple[str, int]) -> None:
+        """What a release is taken back to fails too: what runs of it dies, and for a while nothing of it starts."""
+        sim = self._sim
+        if not sim.faults.hit("fails-going-back"):
+            return
+        world = sim.world
+        world.injected(f"{service} fails on its way back")
+        self._refused_until_s[service] = world.now_s + world.between(0.0, 8.0)
+        for _, real in sorted(sim.engine.reals.items()):
+            if real.service == service and real.key == key and real.runs and world.rng.random() < 0.8:
+                self._fall_soon(real)
+
+    def _fall_soon(self, real: Real) -> None:
+        how = Exit(cause=ExitCause.OOM, code=-9)
+        self._sim.world.at(self._sim.world.between(0.0, 0.2), lambda: self._sim.behaviour.fall(real, how))
+
+    def refuses(self, spec: ReplicaSpec) -> bool:
+        """Whether ``spec`` cannot be started because its release is to fail on its way back."""
+        service = spec.revision.service.name
+        return spec.project == PROJECT and self._sim.world.now_s < self._refused_until_s.get(service, 0.0)
 
     def _host_oom(self) -> None:
         """The machine has no memory left, and its kernel takes one after the other."""
@@ -146,6 +194,8 @@ class Chaos:
         """Seen by the next controller only: a running one measures time by a clock that cannot jump."""
         sim = self._sim
         jump_s = sim.world.rng.choice((-100_000.0, -300.0, -5.0, 5.0, 300.0, 100_000.0))
+        if START_S + sim.next_offset_s + jump_s < EARLIEST_S:
+            jump_s = -jump_s
         sim.world.injected(f"the wall clock jumps by {jump_s:g} s")
         sim.next_offset_s += jump_s
         self._controller_crash()

@@ -141,7 +141,7 @@ class SimController:
             return
         sim = self._sim
         self._looking.discard(project)
-        silent = sim.faults.hit("router-silent")
+        silent = sim.faults.hit("router-silent") or sim.world.now_s < sim.router.silent_until_s
         if routes is None:
             routes = sim.router.observe(project)
         observation = Observation(

@@ -37,6 +37,7 @@ class SimEngine:
         self._listed: dict[str, list[tuple[float, tuple[ObservedReplica, ...]]]] = {}
         self.strangers: dict[str, str] = {}
         self.volumes: set[tuple[str, str]] = set()
+        self._unseen: dict[str, tuple[float, ObservedReplica]] = {}
 
     # What the controller asks for
 
@@ -64,11 +65,20 @@ class SimEngine:
             for key, real in sorted(self.reals.items())
             if real.spec.project == project and real.hidden_until_s <= now_s
         )
+        if self._unseen:
+            found = tuple(self._as_seen(replica) for replica in found)
         self._listed[project] = [*listed[-3:], (now_s, found)]
         return found
 
+    def _as_seen(self, replica: ObservedReplica) -> ObservedReplica:
+        """``replica``, or what it was where its end has not come through to lists yet."""
+        until_s, before = self._unseen.get(replica.id, (0.0, replica))
+        return before if self._sim.world.now_s < until_s else replica
+
     def _touch(self, project: str, replica_id: str) -> None:
-        self._sim.safety.on_touch(project, replica_id, self.strangers.get(replica_id, "another project's"))
+        real = self.reals.get(replica_id)
+        whose = f"of {real.spec.project}" if real is not None else self.strangers.get(replica_id, "unknown to it")
+        self._sim.safety.on_touch(project, replica_id, whose)
 
     def start(self, spec: ReplicaSpec, reply: Reply) -> None:
         self._call(spec.id, lambda answer: self._start(spec, answer), reply)
@@ -120,7 +130,7 @@ class SimEngine:
             self.strangers[spec.id] = "nobody's"
             sim.world.injected(f"a container that is nobody's is called {spec.id}")
         bad = spec.revision.service.environment.get("BAD")
-        if bad == "no-start" or sim.faults.hit("start-refused"):
+        if bad == "no-start" or sim.faults.hit("start-refused") or sim.chaos.refuses(spec):
             sim.world.injected(f"{spec.id} cannot be started")
             reply(StartFailedError(f"{spec.id}: cannot be started"))
             return
@@ -176,6 +186,11 @@ class SimEngine:
         sim = self._sim
         if not real.runs:
             return
+        if real.signalled_at_s is not None and real.spec.project == PROJECT and sim.faults.hit("ends-unseen"):
+            for_s = sim.world.between(0.02, 1.0)
+            sim.world.injected(f"lists show {real.id} as running for {for_s:.3f} s more")
+            self._unseen[real.id] = (sim.world.now_s + for_s, real.observed())
+            sim.world.at(for_s + 0.001, sim.news)
         real.end(how)
         real.health_log.append((sim.world.now_s, Health.UNKNOWN))
         sim.world.say("engine", f"{real.id} {words}: {how}")

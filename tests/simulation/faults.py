@@ -47,6 +47,22 @@ NEWER_CALLS = {
 }
 """More of them, drawn apart, so that the histories of seeds that have none of them stay as they were."""
 
+AIMED_CALLS = {
+    "abort-at-exchange": (0.05, 0.50),
+    "abort-at-last": (0.10, 0.80),
+    "ends-unseen": (0.10, 0.80),
+    "lost-from-sight": (0.10, 0.80),
+    "half-exchange": (0.10, 0.80),
+    "regretted-entry": (0.05, 0.50),
+    "fails-going-back": (0.20, 0.90),
+    "pause-at-batch": (0.05, 0.50),
+}
+"""Those that wait for the moment at which they hurt most. They hurt most together, so that a run has most of them or
+none."""
+
+AIMED = 0.25
+"""How many runs have them."""
+
 NEWER_DEEDS = ("host-oom",)
 
 NEIGHBOURS = 0.2
@@ -90,6 +106,15 @@ class Faults:
         self.deeds += tuple(name for name in NEWER_DEEDS if newer.random() < min(share, 0.2))
         self.has_neighbour = newer.random() < NEIGHBOURS
         self.answers_late = newer.random() < 0.3
+        aimed = Random(f"{seed}:aimed")
+        self.routes_in_order = aimed.random() < 0.5
+        if not calm and aimed.random() < AIMED:
+            self.rates |= {
+                name: low * (high / low) ** aimed.random()
+                for name, (low, high) in AIMED_CALLS.items()
+                if aimed.random() < 0.7
+            }
+            self.has_neighbour = self.has_neighbour or aimed.random() < 0.5
         self.healed = False
 
     def hit(self, name: str) -> bool:

@@ -1,7 +1,7 @@
 """The simulated load balancer: the pools as they really are, and what it has open to whom.
 
-Changes take effect in the order in which they were asked for, and a newer one makes an older one that has not
-taken effect yet void.
+Changes take effect in the order in which they were asked for. A newer one makes an older one that has not taken
+effect yet void, or waits for it: each run has one of the two.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class SimRouter:
         self.out_since_s: dict[str, float] = {}
         self.open: dict[str, dict[str, set[Request]]] = {}
         self.pooled: dict[str, set[str]] = {}
+        self.silent_until_s = 0.0
+        self._busy_until_s: dict[str, float] = {}
         self._coming: dict[tuple[str, int], Mapping[str, set[str]]] = {}
         self._said: dict[str, RouteStatus] = {}
         self._lag = Random(f"{sim.world.seed}:lag")
@@ -55,7 +57,8 @@ class SimRouter:
             world.at(world.between(0.002, 0.05), lambda: reply(RouterUnavailableError("the proxy does not answer")))
             return
         if project != NEIGHBOUR and any(route.listen.port == TAKEN_PORT for route in routes):
-            world.at(0.01, lambda: reply(PortTakenError(f"port {TAKEN_PORT} belongs to somebody else")))
+            taken = PortTakenError(f"port {TAKEN_PORT} belongs to somebody else")
+            world.at(world.between(0.002, 0.3), lambda: reply(taken))
             return
         asked = self._asked[project] = self._asked.get(project, 0) + 1
         lands_s = world.between(0.002, 0.05)
@@ -67,11 +70,19 @@ class SimRouter:
         if faults.hit("route-acked-early"):
             lands_s = acked_s + world.between(0.05, 1.5)
             world.injected(f"the router says done {lands_s - acked_s:.3f} s too early")
+        elif project == PROJECT and self._enters(routes) and faults.hit("regretted-entry"):
+            lands_s = acked_s + world.between(0.3, 2.0)
+            world.injected(f"the router says done {lands_s - acked_s:.3f} s too early, and somebody changes their mind")
+            world.at(world.between(acked_s, lands_s), self._sim.scenario.abort)
         elif faults.hit("route-reply-lost"):
             acked_s = lands_s + world.between(0.5, 2.0)
             heard = DeadlineError("no answer in time")
             world.injected("the router's answer is lost")
-        half = faults.hit("route-half")
+        if faults.routes_in_order:
+            waits_s = max(0.0, self._busy_until_s.get(project, 0.0) - world.now_s - lands_s + 0.0001)
+            lands_s, acked_s = lands_s + waits_s, acked_s + waits_s
+            self._busy_until_s[project] = world.now_s + lands_s
+        half = faults.hit("route-half") or (self._exchanges(routes) and faults.hit("half-exchange"))
         if half:
             heard = RouterUnavailableError("the proxy broke off in the middle of the change")
             world.injected("the router carries out a part of a change and breaks off")
@@ -111,6 +122,7 @@ class SimRouter:
         """The proxy has died and come back knowing nothing."""
         self._asked = {project: asked + 1 for project, asked in self._asked.items()}
         self._effective = dict(self._asked)
+        self._busy_until_s = {}
         self._sim.clients.on_proxy_death()
         self._serve(())
 
@@ -129,6 +141,19 @@ class SimRouter:
         self._effective[project] = asked
         others = [route for route in self.routes.values() if route.project != project]
         self._serve((*others, *(self._half(project, routes) if half else routes)))
+
+    def _enters(self, routes: Sequence[Route]) -> bool:
+        """Whether a change of the pools puts a replica in."""
+        return any(_ready(route).keys() - self.ready.get(route.key, {}).keys() for route in routes)
+
+    def _exchanges(self, routes: Sequence[Route]) -> bool:
+        """Whether a change of the pools puts replicas in and takes others out, all at once."""
+        for route in routes:
+            before = self.ready.get(route.key, {}).keys()
+            after = _ready(route).keys()
+            if after - before and before - after:
+                return True
+        return False
 
     def _half(self, project: str, routes: tuple[Route, ...]) -> tuple[Route, ...]:
         """A part of the way from what is served to ``routes``: some listeners, some endpoints, the others as before."""
@@ -163,6 +188,10 @@ class SimRouter:
         for replica_id in sorted(before - after):
             if sim.faults.hit("exits-at-drain"):
                 sim.chaos.exit_at_drain(replica_id)
+            if sim.faults.hit("lost-from-sight"):
+                sim.chaos.lose_sight(replica_id)
+            if sim.chaos.is_last(replica_id, after) and sim.faults.hit("abort-at-last"):
+                sim.world.at(sim.world.between(0.0, 0.15), sim.scenario.abort)
         if before - after and after and sim.faults.hit("dies-at-exchange"):
             sim.chaos.crash_one(min(before - after))
         if sim.world.trace is not None:

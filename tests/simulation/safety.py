@@ -289,6 +289,8 @@ class Safety:
             turned = before is not None and now.phase is RolloutPhase.ROLLING_BACK is not before.phase
             if before is None or before.release != now.release or turned:
                 self._sim.rollouts += 1
+                if now.phase is RolloutPhase.ROLLING_BACK and state.target is not None:
+                    self._sim.chaos.on_way_back(name, state.target.key)
 
     def _measure(self, name: str, state: ServiceState | None, controller: SimController) -> None:
         bar = self.bar(name)

@@ -58,6 +58,8 @@ class Scenario:
         self._condition = self._rng.choice((RestartCondition.ANY, RestartCondition.ON_FAILURE, None))
         if self._more.random() < 0.1:
             self._shape = self._more.choice(("db+job", "api+db+job"))
+        if "fails-going-back" in sim.faults.rates and self._more.random() < 0.5:
+            self._rollbacks = {name: UpdateConfig(parallelism=1) for name in self._rollbacks}
         self._is_odd = self._more.random() < 0.15
         self._asks: dict[int, dict[str, Any]] = {}
         self._version = 0
@@ -78,6 +80,10 @@ class Scenario:
         """A new file with one broken service; its number."""
         names = [name for name in self._names() if name != "job"]
         self.broken = (self._rng.choice(names), self._rng.choice((*BAD, "port-taken")))
+        idle = [name for name in names if self._scales.get(name) == 0]
+        if idle and self._more.random() < 0.4:
+            # Nothing has to leave there before it is found out.
+            self.broken = (self._more.choice(idle), "port-taken")
         return self._file(*self.broken)
 
     def mostly_bad_file(self) -> int:
@@ -116,7 +122,7 @@ class Scenario:
             takes = "long" if "db" in self._shape else "1"
             return Service(name=name, command=("migrate",), environment={**environment, "JOB": takes})
         if name in self._scales and rng.random() < 0.25:
-            self._scales[name] = rng.choice((0, 1, 2, 3, 4, 5))
+            self._scales[name] = rng.choice((0, 0, 1, 2, 3, 4, 5))
         depends_on = {}
         if name == "worker" and "api" in names:
             depends_on["api"] = Dependency(condition=rng.choice((Condition.HEALTHY, Condition.STARTED)))
@@ -133,7 +139,7 @@ class Scenario:
         if bad == "port-taken":
             ports = (Port(target=8000, published=TAKEN_PORT),)
             # Nobody would serve there, and it is refused all the same.
-            replicas = 0 if self._more.random() < 0.3 else replicas
+            replicas = 0 if self._more.random() < 0.5 else replicas
         mounts = (Mount(type="volume", source="data", target="/data"),) if name == "db" else ()
         deploy = Deploy(
             replicas=replicas,
@@ -223,6 +229,16 @@ class Scenario:
 
     def resume(self) -> None:
         self.order(("resume", lambda core, now_s: core.resume(PROJECT, now_s)))
+
+    def pause_a_while(self) -> None:
+        """Somebody wants to have a look in the middle of a release."""
+        self.order(("pause", lambda core, now_s: core.pause(PROJECT, now_s)))
+        self.pending += 1
+        self._sim.world.at(self._sim.world.between(0.5, 20.0), self._go_on)
+
+    def _go_on(self) -> None:
+        self.pending -= 1
+        self.resume()
 
     def abort(self) -> None:
         """Somebody changes their mind just as a replica has been stopped."""
