@@ -30,6 +30,7 @@ class SimEngine:
         self._sim = sim
         self.reals: dict[str, Real] = {}
         self.vanished: dict[str, Real] = {}
+        self._ordered: list[Real] | None = None
         self.down_until_s = 0.0
         self._number = 0
         self._busy: dict[str, float] = {}
@@ -62,7 +63,7 @@ class SimEngine:
                     return kept
         found = tuple(
             real.observed()
-            for key, real in sorted(self.reals.items())
+            for real in self._in_order()
             if real.spec.project == project and real.hidden_until_s <= now_s
         )
         if self._unseen:
@@ -74,6 +75,12 @@ class SimEngine:
         """``replica``, or what it was where its end has not come through to lists yet."""
         until_s, before = self._unseen.get(replica.id, (0.0, replica))
         return before if self._sim.world.now_s < until_s else replica
+
+    def _in_order(self) -> list[Real]:
+        """All replicas, by id; most looks find the same ones as the last."""
+        if self._ordered is None:
+            self._ordered = [real for _, real in sorted(self.reals.items())]
+        return self._ordered
 
     def _touch(self, project: str, replica_id: str) -> None:
         real = self.reals.get(replica_id)
@@ -138,6 +145,7 @@ class SimEngine:
         real = Real(spec, self._number, sim.world.now_s, exclusive=_writes(spec))
         real.health_lag_s = sim.world.between(0.01, 0.6)
         self.reals[real.id] = real
+        self._ordered = None
         self.volumes |= {(spec.project, mount.source or mount.target) for mount in spec.revision.service.volumes}
         sim.world.say("engine", f"starts {real.id} ({spec.revision.id})")
         sim.safety.on_start(real)
@@ -176,6 +184,7 @@ class SimEngine:
         else:
             sim.safety.on_remove(real)
             del self.reals[replica_id]
+            self._ordered = None
             sim.world.say("engine", f"removes {replica_id}")
             reply(None)
 
@@ -205,6 +214,7 @@ class SimEngine:
         self.end(real, Exit(cause=ExitCause.GONE), "is deleted by somebody else")
         if self.reals.pop(real.id, None) is not None:
             self.vanished[real.id] = real
+            self._ordered = None
 
 
 def _writes(spec: ReplicaSpec) -> bool:

@@ -45,6 +45,7 @@ class SimRouter:
         self.silent_until_s = 0.0
         self._busy_until_s: dict[str, float] = {}
         self._coming: dict[tuple[str, int], Mapping[str, set[str]]] = {}
+        self._keys: dict[str, list[str]] = {}
         self._said: dict[str, RouteStatus] = {}
         self._lag = Random(f"{sim.world.seed}:lag")
         self._asked: dict[str, int] = {}
@@ -97,7 +98,10 @@ class SimRouter:
 
     def keys(self, project: str) -> list[str]:
         """The routes of one project, sorted."""
-        return sorted(key for key, route in self.routes.items() if route.project == project)
+        found = self._keys.get(project)
+        if found is None:
+            found = self._keys[project] = sorted(k for k, route in self.routes.items() if route.project == project)
+        return found
 
     def takes(self, request: Request, real: Real) -> None:
         """``request`` is on its way to ``real``."""
@@ -179,6 +183,7 @@ class SimRouter:
         self.routes = {route.key: route for route in routes}
         self.ready = {route.key: _ready(route) for route in routes}
         self.pooled = _pooled(self.ready)
+        self._keys.clear()
         self._said.clear()
         after = {replica_id for pool in self.ready.values() for replica_id in pool}
         for replica_id in after:

@@ -49,7 +49,8 @@ class World:
             self.now_s = max(self.now_s, until_s)
             return None
         moment_s, _, _, action = heappop(self._heap)
-        self.now_s = max(self.now_s, moment_s)
+        if moment_s > self.now_s:
+            self.now_s = moment_s
         self.events += 1
         if self.events > MOST_EVENTS:
             raise Violation("endless", f"more than {MOST_EVENTS} events, at {self.now_s - START_S:.3f} s")
