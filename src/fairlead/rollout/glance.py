@@ -15,7 +15,7 @@ from fairlead.observed import Observation, ObservedReplica, ReplicaHealth
 from fairlead.rollout.commands import Command
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.pools import difference
-from fairlead.rollout.routes import routes_of
+from fairlead.rollout.routes import filled, is_proxied, templates
 from fairlead.rollout.state import Instance, ProjectState, ServiceState
 from fairlead.rollout.states import InstancePhase, RolloutPhase
 from fairlead.rollout.timers import MARGIN_S, moments_of
@@ -49,10 +49,19 @@ class _Still(msgspec.Struct, frozen=True):
     until_s: float
 
 
-class _Pools(msgspec.Struct, frozen=True):
+class Ways(msgspec.Struct, frozen=True):
+    """``templates``: the routes that a service should have, without endpoints. ``proxied``: as of
+    :func:`~fairlead.rollout.routes.is_proxied`."""
+
     state: ServiceState
     definitions: Definitions
     listening: frozenset[str]
+    templates: Mapping[str, Route]
+    proxied: bool
+
+
+class _Pools(msgspec.Struct, frozen=True):
+    ways: Ways
     routes: tuple[Route, ...]
 
 
@@ -96,6 +105,7 @@ class Glances:
     def __init__(self) -> None:
         # A change of the proxy that is under way is over soon, and most services are then as they were before it.
         self._stills: dict[tuple[str, bool], _Still] = {}
+        self._ways: dict[str, Ways] = {}
         self._pools: dict[str, _Pools] = {}
         self._moments: dict[str, _Moments] = {}
         self._compared: _Compared | None = None
@@ -209,21 +219,28 @@ class Glances:
             self._moments[state.service] = _Moments(state, definitions, found)
         return found
 
+    def ways(self, state: ServiceState, definitions: Definitions, sighted: Mapping[str, RouteStatus]) -> Ways:
+        """Where requests to the service should come in; ``sighted``: its routes that the proxy has."""
+        kept = self._ways.get(state.service)
+        if (
+            kept is None
+            or kept.state is not state
+            or kept.definitions is not definitions
+            or kept.listening != sighted.keys()
+        ):
+            found, proxied = templates(state, definitions, sighted), is_proxied(state, definitions)
+            kept = self._ways[state.service] = Ways(state, definitions, frozenset(sighted), found, proxied)
+        return kept
+
     def routes(
         self, state: ServiceState, definitions: Definitions, sighted: Mapping[str, RouteStatus]
     ) -> tuple[Route, ...]:
-        """As :func:`~fairlead.rollout.routes.routes_of`; ``sighted``: the service's routes that the proxy has."""
+        """Those ways with the service's replicas in their pools."""
+        ways = self.ways(state, definitions, sighted)
         kept = self._pools.get(state.service)
-        if (
-            kept is not None
-            and kept.state is state
-            and kept.definitions is definitions
-            and kept.listening == sighted.keys()
-        ):
-            return kept.routes
-        found = routes_of(state, definitions, sighted)
-        self._pools[state.service] = _Pools(state, definitions, frozenset(sighted), found)
-        return found
+        if kept is None or kept.ways is not ways:
+            kept = self._pools[state.service] = _Pools(ways, filled(ways.templates, state, definitions))
+        return kept.routes
 
     def difference(self, wanted: tuple[Route, ...], statuses: Mapping[str, RouteStatus], applied: str) -> str:
         """As :func:`~fairlead.rollout.pools.difference`, for the whole project."""

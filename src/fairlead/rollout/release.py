@@ -15,11 +15,19 @@ from fairlead.observed import Observation
 from fairlead.rollout.commands import AGAIN, ApplyRoutes, Command
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.dependencies import dependents_gone, may_begin, pending_deadline_s
-from fairlead.rollout.glance import NO_REPLICAS, NO_ROUTES, Glances, Sight, replicas_by_service, routes_by_service
+from fairlead.rollout.glance import (
+    NO_REPLICAS,
+    NO_ROUTES,
+    Glances,
+    Sight,
+    Ways,
+    replicas_by_service,
+    routes_by_service,
+)
 from fairlead.rollout.machine import Observed, step
 from fairlead.rollout.notes import Note
 from fairlead.rollout.progress import is_let_go
-from fairlead.rollout.routes import is_proxied, templates
+from fairlead.rollout.routes import templates
 from fairlead.rollout.state import ProjectState, ServiceState, TransactionPhase
 from fairlead.rollout.states import ACTIVE, LIVE, InstancePhase, RolloutPhase, move_rollout
 from fairlead.rollout.transaction import settle_release, watch_release
@@ -123,7 +131,7 @@ def _step_services(
         )
         asked = glances.again(state, sight, definitions, now_s)
         if asked is None:
-            view = _view(state, observation, sight, definitions)
+            view = _view(observation, sight, glances.ways(state, definitions, sight.routes))
             result = step(state, Observed(view=view, paused=sight.paused, releasing=releasing), definitions, now_s)
             asked = result.commands
             notes.extend(result.notes)
@@ -134,18 +142,13 @@ def _step_services(
     return after, commands, notes
 
 
-def _view(
-    state: ServiceState,
-    observation: Observation,
-    sight: Sight,
-    definitions: Mapping[str, Definition],
-) -> ServiceView:
+def _view(observation: Observation, sight: Sight, ways: Ways) -> ServiceView:
     return view_of(
-        templates(state, definitions, sight.routes),
+        ways.templates,
         sight.routes,
         sight.replicas,
         observation,
-        proxied=is_proxied(state, definitions),
+        proxied=ways.proxied,
         unchanging=sight.unchanging,
     )
 

@@ -41,13 +41,12 @@ def templates(
     return found
 
 
-def routes_of(
-    state: ServiceState, definitions: Mapping[str, Definition], listening: Collection[str]
+def filled(
+    routes: Mapping[str, Route], state: ServiceState, definitions: Mapping[str, Definition]
 ) -> tuple[Route, ...]:
-    """The service's routes with their pools, sorted by key."""
-    found = templates(state, definitions, listening)
-    is_coming = bool(found) and _is_coming(state)
-    return tuple([_fill(key, found[key], state, definitions, is_coming) for key in sorted(found)])
+    """The service's ``routes``, which are :func:`templates`, with their pools, sorted by key."""
+    is_coming = bool(routes) and _is_coming(state)
+    return tuple([_fill(key, routes[key], state, definitions, is_coming) for key in sorted(routes)])
 
 
 def is_proxied(state: ServiceState, definitions: Mapping[str, Definition]) -> bool:
