@@ -334,7 +334,7 @@ MISTAKES = (
     Mistake(
         "forget a request when the controller dies before it became a release",
         "controller/book.py",
-        '        ("request", book.requests, other.requests if other else None),\n',
+        '        "request": book.requests,\n',
         "",
     ),
     Mistake(

@@ -22,6 +22,8 @@ from fairlead.store.base import Document, Key, Store, Written
 OPERATIONS_KEPT = 20
 RELEASES_KEPT = 100
 
+_NONE: Mapping[Any, Any] = {}
+
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """One numbered release. ``state``: running, paused, rolling-back, succeeded, rolled-back, failed, superseded."""
@@ -80,39 +82,40 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
         return replace(self, operations=operations)
 
 
-def documents(book: Book, other: Book | None = None) -> dict[Key, Any]:
-    """Every document of ``book`` as its value, by key; not encoded, so that unchanged ones compare by identity.
-
-    Without those that ``other`` holds as the same object, whole kinds at a time.
-    """
-    name = book.name
-    if other is not None and other.gone != book.gone:
-        other = None
-    kinds: list[tuple[str, Mapping[Any, Any], Mapping[Any, Any] | None]] = [
-        ("operation", book.operations, other.operations if other else None),
-        ("request", book.requests, other.requests if other else None),
-    ]
-    if not book.gone:
-        kinds += [
-            ("service", book.services, other.services if other else None),
-            ("definition", book.stored, other.stored if other else None),
-            ("release", book.releases, other.releases if other else None),
-        ]
-    found: dict[Key, Any] = {}
-    for kind, values, same in kinds:
-        if values is not same:
-            found |= {(kind, name, f"{k:06d}" if kind == "release" else k): value for k, value in values.items()}
-    if not book.gone and (other is None or other.project is not book.project):
-        found["project", name] = book.project
-    return found
-
-
 def changes(before: Book | None, after: Book) -> tuple[dict[Key, Written], list[Key]]:
     """What to put and what to delete so that the store says ``after`` where it said ``before``."""
-    old = documents(before, after) if before is not None else {}
-    new = documents(after, before)
-    put = {key: new[key] for key in new if key not in old or (old[key] is not new[key] and old[key] != new[key])}
-    return put, sorted(set(old) - set(new))
+    put: dict[Key, Written] = {}
+    delete: list[Key] = []
+    old = _documents(before) if before is not None else {}
+    for kind, values in _documents(after).items():
+        known = old.get(kind, _NONE)
+        if values is known:
+            continue
+        for name, value in values.items():
+            stored = known.get(name)
+            if stored is not value and stored != value:
+                put[_key(kind, after.name, name)] = value
+        delete += [_key(kind, after.name, name) for name in known if name not in values]
+    return put, sorted(delete)
+
+
+def _documents(book: Book) -> dict[str, Mapping[Any, Any]]:
+    """What the store should have of ``book``, by kind and name; mappings and values that have not changed since are
+    the same objects."""
+    return {
+        "operation": book.operations,
+        "request": book.requests,
+        "service": _NONE if book.gone else book.services,
+        "definition": _NONE if book.gone else book.stored,
+        "release": _NONE if book.gone else book.releases,
+        "project": _NONE if book.gone else {"": book.project},
+    }
+
+
+def _key(kind: str, project: str, name: Any) -> Key:
+    if kind == "project":
+        return (kind, project)
+    return (kind, project, f"{name:06d}" if kind == "release" else name)
 
 
 def taken_over(book: Book, now_s: float) -> Book:
