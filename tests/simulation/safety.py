@@ -74,7 +74,8 @@ class Safety:
     def bar(self, service: str) -> Bar:
         found = self._bars.get(service)
         if found is None:
-            found = self._bars[service] = Bar()
+            found = Bar()
+            self._bars = dict(sorted([*self._bars.items(), (service, found)]))
         return found
 
     def is_wanted(self, service: str) -> bool:
@@ -377,21 +378,22 @@ class Safety:
     def check(self) -> None:
         """Whether as many serve as have to."""
         count, sure = self._serving()
-        for name in sorted(self._bars):
-            bar = self._bars[name]
+        for name, bar in self._bars.items():
             serving = count.get(name, 0)
             bar.sure = sure.get(name, 0)
             if bar.touched:
                 bar.floor = min(bar.floor, bar.sure)
                 bar.touched = False
             required = bar.required
-            bar.floor = min(bar.floor, required)
+            if bar.floor > required:
+                bar.floor = required
             if serving < bar.floor:
                 raise Violation(
                     "availability",
                     f"{name}: {serving} ready and routed, {bar.floor} were and {required} have to be",
                 )
-            bar.floor = max(bar.floor, min(bar.sure, required))
+            if bar.sure > bar.floor and required > bar.floor:
+                bar.floor = min(bar.sure, required)
 
     def _serving(self) -> tuple[dict[str, int], dict[str, int]]:
         """How many replicas of each service are ready and routed, and how many of them are to stay so."""
