@@ -40,7 +40,8 @@ class Retries:
 
     def next_at_s(self, project: str, *, after_s: float = 0.0) -> float | None:
         """The earliest time after ``after_s`` at which a failed command may be tried again."""
-        return min((at for _, at in self._failed.get(project, {}).values() if at > after_s), default=None)
+        failed = self._failed.get(project)
+        return min((at for _, at in failed.values() if at > after_s), default=None) if failed else None
 
     def keep_only(self, project: str, keys: Collection[str]) -> None:
         """Forget the failed commands that nobody asks for any more."""
