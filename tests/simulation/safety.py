@@ -360,7 +360,11 @@ class Safety:
         update = rules_of(state.rollout, definitions[state.target.definition_id].policy)
         if update.order is Order.STOP_FIRST:
             bar.slack = max(bar.slack, update.parallelism)
-        bar.surge = max(1 if bar.slack == ALL else 0, min(update.parallelism, max(wanted, bar.high)))
+        batch = update.parallelism
+        if state.rollout.phase is RolloutPhase.PROGRESSING:
+            # A release that was superseded may have begun a larger one.
+            batch = max(batch, state.rollout.admitted - state.rollout.released)
+        bar.surge = max(1 if bar.slack == ALL else 0, min(batch, max(wanted, bar.high)))
         if update.max_failure_ratio > 0 or update.failure_action is FailureAction.CONTINUE:
             bar.tolerated = max(bar.tolerated, len(state.rollout.failed_slots))
 
