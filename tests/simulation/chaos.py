@@ -117,7 +117,7 @@ class Chaos:
 
     def _fall_soon(self, real: Real) -> None:
         how = Exit(cause=ExitCause.OOM, code=-9)
-        self._sim.world.at(self._sim.world.between(0.0, 0.2), lambda: self._sim.behaviour.fall(real, how))
+        self._sim.world.at(self._sim.world.between(0.0, 0.08), lambda: self._sim.behaviour.fall(real, how))
 
     def refuses(self, spec: ReplicaSpec) -> bool:
         """Whether ``spec`` cannot be started because its release is to fail on its way back."""

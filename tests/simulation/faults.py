@@ -49,12 +49,12 @@ NEWER_CALLS = {
 
 AIMED_CALLS = {
     "abort-at-exchange": (0.05, 0.50),
-    "abort-at-last": (0.10, 0.80),
+    "abort-at-last": (0.20, 0.90),
     "ends-unseen": (0.10, 0.80),
     "lost-from-sight": (0.10, 0.80),
     "half-exchange": (0.10, 0.80),
     "regretted-entry": (0.05, 0.50),
-    "fails-going-back": (0.20, 0.90),
+    "fails-going-back": (0.40, 0.95),
     "pause-at-batch": (0.05, 0.50),
 }
 """Those that wait for the moment at which they hurt most. They hurt most together, so that a run has most of them or

@@ -196,7 +196,7 @@ class SimRouter:
             if sim.faults.hit("lost-from-sight"):
                 sim.chaos.lose_sight(replica_id)
             if sim.chaos.is_last(replica_id, after) and sim.faults.hit("abort-at-last"):
-                sim.world.at(sim.world.between(0.0, 0.15), sim.scenario.abort)
+                sim.world.at(sim.world.between(0.0, 0.08), sim.scenario.abort)
         if before - after and after and sim.faults.hit("dies-at-exchange"):
             sim.chaos.crash_one(min(before - after))
         if sim.world.trace is not None:

@@ -58,7 +58,10 @@ class Scenario:
         self._condition = self._rng.choice((RestartCondition.ANY, RestartCondition.ON_FAILURE, None))
         if self._more.random() < 0.1:
             self._shape = self._more.choice(("db+job", "api+db+job"))
-        if "fails-going-back" in sim.faults.rates and self._more.random() < 0.5:
+        if "fails-going-back" in sim.faults.rates and self._more.random() < 0.7:
+            # All at once there and one by one back: that is the most that a way back can be wrong about.
+            if self._more.random() < 0.6:
+                self._updates = {name: UpdateConfig(parallelism=0) for name in self._updates}
             self._rollbacks = {name: UpdateConfig(parallelism=1) for name in self._rollbacks}
         self._is_odd = self._more.random() < 0.15
         self._asks: dict[int, dict[str, Any]] = {}
