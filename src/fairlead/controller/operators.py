@@ -1,7 +1,8 @@
 """What operators ask for, one method an operation: the first half of `core`.
 
-Each is journalled as an operation whose end `core` tells when the world has answered; what is refused is refused
-before anything changed.
+Each is journalled as an operation whose end `core` tells when the world has answered, in one commit with what it
+changes; what is refused is refused before anything changed. Only `up` has an operation before it has a release, since
+its preparations take their time, and keeps the request with it until then.
 """
 
 from __future__ import annotations
@@ -40,14 +41,7 @@ class Operators(Ledger):
     ) -> Operation:
         """A new operation of ``project``, running; ``request`` is kept with it until it has become a release."""
         book = self._book_or_new(project)
-        operation = Operation(
-            id=f"{_next_number(book)}-{int(now_s * 1000):x}",
-            project=project,
-            kind=kind,
-            state=OperationState.RUNNING,
-            first_event=self._last_event(),
-            started_at_s=now_s,
-        )
+        operation = self._opened(book, kind, now_s)
         after = book.with_operation(operation)
         if request is not None:
             after = replace(after, requests={**after.requests, operation.id: dict(request)})
@@ -74,7 +68,8 @@ class Operators(Ledger):
         project = replace(book.project, files=request.project.files, engine=engine, scale=overrides)
         again = frozenset(request.project.services) if request.force_recreate else frozenset[str]()
         wanted = requests.wanted_by_request(book, request.project, project.scale, again=again)
-        return self._release(replace(book, project=project), operation_id, wanted, "up", now_s)
+        operation = self.operation(book.name, operation_id)
+        return self._release(replace(book, project=project), operation, wanted, "up", now_s)
 
     def deploy(
         self, project: str, service: str, image: str | None, environment: Mapping[str, str], now_s: float
@@ -82,8 +77,8 @@ class Operators(Ledger):
         """Begin a release of ``service`` with another image or environment."""
         book = self._running(project)
         wanted = requests.revised(book, service, image, environment)
-        operation = self.open_operation(project, OperationKind.DEPLOY, now_s)
-        return self._release(self.book(project), operation.id, wanted, "deploy", now_s)
+        operation = self._opened(book, OperationKind.DEPLOY, now_s)
+        return self._release(book, operation, wanted, "deploy", now_s)
 
     def rollback(self, project: str, number: int | None, now_s: float) -> Operation:
         """Take back the release under way, or begin one to an earlier release."""
@@ -94,8 +89,8 @@ class Operators(Ledger):
             return self._abort(book, now_s)
         number = requests.earlier_release(book) if number is None else number
         wanted = requests.wanted_by_release(book, number)
-        operation = self.open_operation(project, OperationKind.ROLLBACK, now_s)
-        return self._release(self.book(project), operation.id, wanted, "rollback", now_s, f"to release {number}")
+        operation = self._opened(book, OperationKind.ROLLBACK, now_s)
+        return self._release(book, operation, wanted, "rollback", now_s, f"to release {number}")
 
     def restart(self, project: str, services: tuple[str, ...], now_s: float) -> Operation:
         """Begin a release that exchanges every replica of ``services`` (all where none is named)."""
@@ -105,14 +100,14 @@ class Operators(Ledger):
             if service not in known:
                 raise NotFoundError(f"{project} has no service {service!r}", hint=f"services: {', '.join(known)}")
         wanted = requests.wanted_now(book, again=frozenset(services or known))
-        operation = self.open_operation(project, OperationKind.RESTART, now_s)
-        return self._release(self.book(project), operation.id, wanted, "restart", now_s)
+        operation = self._opened(book, OperationKind.RESTART, now_s)
+        return self._release(book, operation, wanted, "restart", now_s)
 
     def scale(self, project: str, numbers: Mapping[str, int], now_s: float) -> Operation:
         """Set numbers of replicas."""
-        after = requests.set_scale(self._running(project), numbers)
-        operation = self.open_operation(project, OperationKind.SCALE, now_s)
-        after = replace(after, operations=self.book(project).operations)
+        book = self._running(project)
+        operation = self._opened(book, OperationKind.SCALE, now_s)
+        after = requests.set_scale(book, numbers).with_operation(operation)
         text = ", ".join(f"{name}={count}" for name, count in sorted(numbers.items()))
         self._commit(after, now_s, events=[project_event(after, "scale", f"scale {text}", now_s)])
         return operation
@@ -132,12 +127,12 @@ class Operators(Ledger):
 
     def down(self, project: str, volumes: bool, now_s: float) -> Operation:
         """Take the whole project away."""
-        self._running(project)
-        operation = self.open_operation(project, OperationKind.DOWN, now_s)
-        book = self.book(project)
+        book = self._running(project)
+        operation = self._opened(book, OperationKind.DOWN, now_s)
         state = replace(book.project, leaving=True, remove_volumes=volumes, paused=False)
         # What was asked for before and has not begun never will.
         after = outcomes.supersede_operations(replace(book, project=state, requests={}), operation, now_s)
+        after = after.with_operation(operation)
         self._commit(after, now_s, events=[project_event(after, "down", "goes down", now_s)])
         return operation
 
@@ -152,6 +147,17 @@ class Operators(Ledger):
             what = f"found {len(specs)} replicas without a record of them, and goes on with them as release 1"
             self._commit(book, now_s, events=[project_event(book, "adopted", what, now_s)])
 
+    def _opened(self, book: Book, kind: OperationKind, now_s: float) -> Operation:
+        """The next operation of ``book``, running, not written yet."""
+        return Operation(
+            id=f"{_next_number(book)}-{int(now_s * 1000):x}",
+            project=book.name,
+            kind=kind,
+            state=OperationState.RUNNING,
+            first_event=self._last_event(),
+            started_at_s=now_s,
+        )
+
     def _running(self, project: str) -> Book:
         book = self.present(project)
         if book.project.leaving:
@@ -161,18 +167,17 @@ class Operators(Ledger):
     def _release(
         self,
         book: Book,
-        operation_id: str,
+        operation: Operation,
         wanted: Mapping[str, Wanted],
         kind: str,
         now_s: float,
         message: str = "",
     ) -> Operation:
         after, plan = requests.begin_release(book, kind, wanted, message, self._cores, now_s)
-        operation = self.operation(book.name, operation_id)
         new = after.project.release != book.project.release
         operation = replace(operation, release=after.project.release, changed=new)
         after = outcomes.supersede_operations(after, operation, now_s).with_operation(operation)
-        after = replace(after, requests={k: v for k, v in after.requests.items() if k != operation_id})
+        after = replace(after, requests={k: v for k, v in after.requests.items() if k != operation.id})
         events = []
         if new:
             what = ", ".join(f"{o.action} {o.service}" for o in plan.operations if o.action != "keep")
@@ -181,8 +186,7 @@ class Operators(Ledger):
         return operation
 
     def _abort(self, book: Book, now_s: float) -> Operation:
-        operation = self.open_operation(book.name, OperationKind.ROLLBACK, now_s)
-        book = self.book(book.name)
+        operation = self._opened(book, OperationKind.ROLLBACK, now_s)
         state, services = steering.roll_back(
             book.project, book.services, book.definitions, "taken back by an operator", now_s
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from tests.simulation.byhand import PROJECT, ByHand, api
 
-from fairlead.controller.controls import OperationKind
+from fairlead.controller.controls import Operation, OperationKind
 from fairlead.errors import StoreConflictError, StoreFullError
 from fairlead.store.base import Commit
 from fairlead.store.memory import MemoryStore
@@ -18,6 +20,50 @@ def test_a_request_of_a_new_project_survives_the_controller() -> None:
     operation = world.core.open_operation(PROJECT, OperationKind.UP, world.now_s, request={"file": 1})
     world.restart_controller()
     assert world.core.book(PROJECT).requests == {operation.id: {"file": 1}}
+
+
+class CountingStore(MemoryStore):
+    commits = 0
+
+    def commit(self, epoch: int, commit: Commit) -> tuple[int, ...]:
+        self.commits += 1
+        return super().commit(epoch, commit)
+
+
+COMMANDS: dict[str, Callable[[ByHand], Operation]] = {
+    "deploy": lambda world: world.core.deploy(PROJECT, "api", None, {"V": "3"}, world.now_s),
+    "rollback": lambda world: world.core.rollback(PROJECT, None, world.now_s),
+    "restart": lambda world: world.core.restart(PROJECT, (), world.now_s),
+    "scale": lambda world: world.core.scale(PROJECT, {"api": 3}, world.now_s),
+    "down": lambda world: world.core.down(PROJECT, False, world.now_s),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_is_written_whole_or_not_at_all(command: str) -> None:
+    """A controller that dies between two commits would leave an operation behind that nothing ever ends."""
+    store = CountingStore()
+    world = ByHand(store)
+    for version in (1, 2):
+        world.up(api(version))
+        world.run(30)
+    store.commits = 0
+    operation = COMMANDS[command](world)
+    assert store.commits == 1
+    world.restart_controller()
+    assert world.core.operation(PROJECT, operation.id).kind == operation.kind
+
+
+def test_taking_a_release_back_is_written_whole_or_not_at_all() -> None:
+    store = CountingStore()
+    world = ByHand(store)
+    world.up(api(1))
+    world.run(30)
+    world.up(api(2))
+    world.look()
+    store.commits = 0
+    world.core.rollback(PROJECT, None, world.now_s)
+    assert store.commits == 1
 
 
 class FullStore(MemoryStore):
