@@ -131,11 +131,11 @@ class Core(Operators):
                 return book, ()
             return replace(book, project=replace(book.project, applied_routes=digest)), ()
         text = _text(error)
-        project, services, _ = steering.refuse_routes(book.project, book.services, book.definitions, text)
+        services, _ = steering.refuse_routes(book.project, book.services, command.release, text)
         repeated = self._routes_error.get(book.name) == text
         self._routes_error[book.name] = text
         notes = () if repeated else (Note(kind="routes-failed", message=text, service="", level="error"),)
-        return replace(book, project=project, services=services), notes
+        return replace(book, services=services), notes
 
     # Reading
 

@@ -64,10 +64,11 @@ AGAIN = "what it was told last may not have taken effect"
 
 
 class ApplyRoutes(msgspec.Struct, frozen=True, kw_only=True, tag="apply-routes"):
-    """Make these the project's routes, whole."""
+    """Make these the project's routes, whole. ``release``: under way when they were asked for."""
 
     routes: tuple[Route, ...]
     cause: str
+    release: int = 0
     service: str = ""
 
     @property

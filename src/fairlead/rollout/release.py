@@ -95,7 +95,7 @@ def step_project(
     if observation.routes_known and not why and not unchanging:
         why = AGAIN
     if why:
-        commands.insert(0, ApplyRoutes(routes=tuple(routes), cause=why))
+        commands.insert(0, ApplyRoutes(routes=tuple(routes), cause=why, release=project.release))
     gone = not after and not why and observation.routes_known and (project.leaving or _never_served(project))
     found: Mapping[str, ServiceState] = services if same else after
     if same and project is before and not notes and not gone:

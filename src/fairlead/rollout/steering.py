@@ -107,23 +107,24 @@ def roll_back(
 
 
 def refuse_routes(
-    project: ProjectState, services: Mapping[str, ServiceState], definitions: Mapping[str, Definition], why: str
-) -> tuple[ProjectState, Services, tuple[str, ...]]:
-    """The load balancer refuses the routes for good: a gate of every rollout that has not begun to move.
+    project: ProjectState, services: Mapping[str, ServiceState], release: int, why: str
+) -> tuple[Services, tuple[str, ...]]:
+    """The load balancer refuses for good what was asked for in ``release``: a gate of every rollout of it that has not
+    begun to move.
 
-    Answers with the services that it hit, none where no release is under way.
+    Answers with the services that it hit, none where that release is not under way.
     """
     after = dict(services)
     transaction = project.transaction
-    if transaction is None or transaction.phase is not _T.RUNNING:
-        return project, after, ()
+    if transaction is None or transaction.phase is not _T.RUNNING or transaction.release != release:
+        return after, ()
     active = [n for n in transaction.changed if n in after and _is_progressing(after[n])]
     hit = [n for n in active if _is_claiming(after[n])] or active
     for name in hit:
         rollout = after[name].rollout
         assert rollout is not None
         after[name] = replace(after[name], rollout=move_rollout(rollout, _R.GATE_FAILED, message=why))
-    return project, after, tuple(hit)
+    return after, tuple(hit)
 
 
 def _is_progressing(state: ServiceState) -> bool:
