@@ -281,7 +281,11 @@ def _heal_origin(state: ServiceState, definitions: Mapping[str, Definition], now
     free = [slot for slot in range(rollout.origin_replicas, 0, -1) if slot not in taken]
     if definitions[rollout.origin.revision_id].policy.exclusive and len(state.instances) > 0:
         return state
-    for slot in free[: max(0, wanted - len(live))]:
+    count = max(0, wanted - len(live))
+    if count and state.target is not None and rollout.admitted > 0:
+        # The new ones have taken their part of it.
+        count = min(count, max(0, _room(state, state.target, definitions)))
+    for slot in free[:count]:
         if _may_start(state.origin_restarts.get(slot), now_s):
             state = _create(state, rollout.origin.revision_id, rollout.origin.generation, slot, now_s)
     return state

@@ -138,6 +138,32 @@ def test_a_rollback_that_failed_starts_no_more_than_a_batch_beside_what_it_keeps
     assert sum(i.phase in LIVE for i in after.instances) <= 5 + 2
 
 
+def test_old_and_new_replicas_are_not_both_started_in_the_last_place() -> None:
+    """Going back to a revision of which one replica is still there leaves room for one less beside the old ones."""
+    two = UpdateConfig(parallelism=2)
+    world = serving(wide := replace(api(1), deploy=Deploy(replicas=4, update=two)))
+    world.up(replace(wide, environment={"V": "2"}))
+    world.look()
+    world.look()
+    begun = world.service()
+    assert begun.rollout is not None
+    assert begun.target is not None
+    assert begun.rollout.admitted == 2
+    old = [i for i in begun.instances if i.id in ("shop.api.1", "shop.api.3", "shop.api.4")]
+    new = [
+        msgspec.structs.replace(
+            old[0], id=f"shop.api.{5 + n}", slot=slot, revision_id=begun.target.revision_id,
+            generation=begun.target.generation,
+        )
+        for n, slot in enumerate((1, 4))
+    ]  # fmt: skip
+    state = msgspec.structs.replace(begun, instances=(*old, *new))
+    definitions = world.core.book(PROJECT).definitions
+    view = view_of((), {}, {}, Observation(project=PROJECT, replicas=(), health={}, routes={}), proxied=False)
+    after = converge(state, view, definitions, world.now_s, releasing=True)
+    assert sum(i.phase in LIVE for i in after.instances) == 4 + 2
+
+
 def test_a_paused_release_goes_no_further_and_still_heals() -> None:
     world = serving(api(1))
     world.core.pause(PROJECT, world.now_s)
@@ -231,6 +257,17 @@ def test_a_port_of_somebody_else_refuses_the_release_and_leaves_the_old_port_ope
     assert state_of(world, 2) == "rolled-back"
     assert world.pool() == {"shop.api.1", "shop.api.2"}
     assert set(world.routes) == {"shop/api/8080"}
+
+
+def test_a_refusal_of_what_an_earlier_release_asked_for_is_not_laid_at_the_door_of_the_next() -> None:
+    world = serving(api(1))
+    world.up(replace(api(1), ports=(Port(target=8000, published=9999),)))
+    world.look()
+    world.up(api(2))
+    world.look()
+    assert world.carry_out(commands.ApplyRoutes, error=PortTakenError("port 9999 belongs to nginx")) == ["routes"]
+    world.run(60)
+    assert state_of(world, 3) == "succeeded"
 
 
 def test_a_port_of_somebody_else_refuses_a_release_of_no_replicas_too() -> None:
