@@ -114,7 +114,6 @@ class Safety:
     def on_start(self, real: Real) -> None:
         if self._is_neighbour(real, "starts"):
             return
-        self._in_turn(real)
         if not real.exclusive:
             return
         others = [
@@ -124,21 +123,6 @@ class Safety:
         ]
         if others:
             raise Violation("two-writers", f"{real.id} starts while {', '.join(others)} run on the same volume")
-
-    def _in_turn(self, real: Real) -> None:
-        """A new revision that waits for a job to complete starts after the job has completed."""
-        state = self._states.get(real.service)
-        if state is None or state.target is None or state.target.key != real.key or state.rollout is None:
-            return
-        if state.rollout.phase is not RolloutPhase.PROGRESSING:
-            return
-        for name, dependency in real.spec.revision.service.depends_on.items():
-            job = self._states.get(name)
-            if dependency.condition is not Condition.COMPLETED or job is None or job.target is None:
-                continue
-            done = any(i.phase is InstancePhase.COMPLETED and i.key == job.target.key for i in job.instances)
-            if not done and job.target.replicas > 0:
-                raise Violation("out-of-turn", f"{real.id} starts and {name} has not completed")
 
     def on_remove(self, real: Real) -> None:
         self._is_neighbour(real, "is removed")
@@ -239,12 +223,29 @@ class Safety:
         for name, state in services.items():
             if self._states.get(name) is not state:
                 self._given_up(self._states.get(name), state)
+                self._in_turn(self._states.get(name), state, book)
                 ready = [i for i in state.instances if i.phase is InstancePhase.READY]
                 self._ready[name] = frozenset(i.id for i in ready)
                 self._missing[name] = frozenset(i.id for i in ready if i.missing_since_s is not None)
         for name in self._ready.keys() - services.keys():
             del self._ready[name], self._missing[name]
         self._states = dict(services)
+
+    def _in_turn(self, before: ServiceState | None, state: ServiceState, book: Book) -> None:
+        """A rollout that waits for a job to complete begins after the job has completed."""
+        rollout = state.rollout
+        if rollout is None or rollout.phase is not RolloutPhase.PROGRESSING or state.target is None:
+            return
+        known = before.rollout if before is not None else None
+        if known is not None and known.release == rollout.release and known.phase is not RolloutPhase.PENDING:
+            return
+        for name, dependency in book.definitions[state.target.definition_id].revision.service.depends_on.items():
+            job = book.services.get(name)
+            if dependency.condition is not Condition.COMPLETED or job is None or job.target is None:
+                continue
+            done = any(i.phase is InstancePhase.COMPLETED and i.key == job.target.key for i in job.instances)
+            if not done and job.target.replicas > 0:
+                raise Violation("out-of-turn", f"{state.service} has its turn and {name} has not completed")
 
     def _given_up(self, before: ServiceState | None, state: ServiceState) -> None:
         """One that drains is not believed ended while something is open to it, whatever lists leave out."""
@@ -304,8 +305,11 @@ class Safety:
         wanted = state.target.replicas if state.target is not None and not state.leaving else 0
         # A rollback that failed keeps what serves, and goes on trying to start what it was to bring back.
         active = rollout is not None and (rollout.phase in ACTIVE or rollout.phase is RolloutPhase.FAILED)
-        live = sum(instance.phase in LIVE for instance in state.instances)
-        if not active and live <= wanted and bar.sure >= wanted - self._excess(state, controller):
+        slots = [instance.slot for instance in state.instances if instance.phase in LIVE]
+        live = len(slots)
+        # One beyond the number serves until those within it do, and counts beside them.
+        scaled = live <= wanted and max(slots, default=0) <= wanted
+        if not active and scaled and bar.sure >= wanted - self._excess(state, controller):
             bar.low, bar.high, bar.slack, bar.surge, bar.tolerated = wanted, wanted, 0, 0, 0
         bar.target = wanted
         bar.low = min(bar.low, wanted)

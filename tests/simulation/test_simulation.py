@@ -62,6 +62,9 @@ FOUND = {
     20417: "a replica counted as gone because a list that left it out was slow to arrive",
     703: "a replica that serves was let go in favour of one that a list left out",
     21228: "a failure that ended a release let an old replica go that served",
+    1002048: "a controller that died between the two halves of `down` left an operation that never ended",
+    2002027: "an old and a new replica were both started in the last place that a batch leaves",
+    2003371: "a release was taken back because the load balancer refused what the one before it had asked for",
     6596: "a replica that a stale list showed alive was taken back after its end",
 }
 """Seeds that found a mistake in the core, with the mistake. What a seed does changes with the simulation itself, so
