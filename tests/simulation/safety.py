@@ -13,6 +13,7 @@ from fairlead.rollout import commands
 from fairlead.rollout.progress import rules_of
 from fairlead.rollout.state import ServiceState
 from fairlead.rollout.states import ACTIVE, LIVE, InstancePhase, RolloutPhase
+from fairlead.routing import EndpointState
 from fairlead.spec.model import Condition, FailureAction, Order
 from tests.simulation.replicas import Real
 from tests.simulation.router import NEIGHBOUR
@@ -191,7 +192,9 @@ class Safety:
             self._own.setdefault(order.project, set()).add(order.command.replica_id)
         if isinstance(order.command, commands.ApplyRoutes):
             for route in order.command.routes:
-                self._admitted(controller, order.project, route.service, [e.replica_id for e in route.endpoints])
+                # One that only finishes may be of a project that went down, as a late list shows it.
+                ready = [e.replica_id for e in route.endpoints if e.state is EndpointState.READY]
+                self._admitted(controller, order.project, route.service, ready)
 
     def _admitted(self, controller: SimController, project: str, service: str, replica_ids: list[str]) -> None:
         book = controller.core.book(project)
