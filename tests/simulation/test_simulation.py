@@ -65,6 +65,7 @@ FOUND = {
     1002048: "a controller that died between the two halves of `down` left an operation that never ended",
     2002027: "an old and a new replica were both started in the last place that a batch leaves",
     2003371: "a release was taken back because the load balancer refused what the one before it had asked for",
+    3014581: "a scale in let go whom a silent proxy served, for a successor that was not ready",
     6596: "a replica that a stale list showed alive was taken back after its end",
 }
 """Seeds that found a mistake in the core, with the mistake. What a seed does changes with the simulation itself, so

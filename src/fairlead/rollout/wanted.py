@@ -133,9 +133,7 @@ def _drain_others(
         wanted = len(others)
     origin = state.rollout.origin.key if state.rollout and state.rollout.origin else None
     live = [instance for instance in others if instance.phase in LIVE]
-    # While the proxy is silent, or changing, whoever is ready may be serving.
-    unsure = not (view.confirmed and view.unchanging)
-    serves = {i.id: i.phase is _P.READY and (unsure or view.is_serving(i.id)) for i in live}
+    serves = {i.id: _may_serve(i, view) for i in live}
     live.sort(key=lambda i: (serves[i.id], i.phase is _P.READY, i.key == origin, i.slot, i.id))
     surplus = live[: max(0, len(live) - wanted)]
     spare = _spare(state, view, definitions)
@@ -180,6 +178,12 @@ def _serves(instance: Instance, view: ServiceView) -> bool:
     return instance.phase is _P.READY and instance.missing_since_s is None and view.is_serving(instance.id)
 
 
+def _may_serve(instance: Instance, view: ServiceView) -> bool:
+    """Whether it may be in the pool: while the proxy is silent, or changing, whoever is ready may be."""
+    unsure = not (view.confirmed and view.unchanging)
+    return instance.phase is _P.READY and (unsure or view.is_serving(instance.id))
+
+
 def _drain_surplus(state: ServiceState, view: ServiceView, now_s: float) -> ServiceState:
     """Scale in: slots above the target go, one that serves only while enough others serve."""
     replicas = state.target.replicas if state.target else 0
@@ -196,10 +200,9 @@ def _drain_surplus(state: ServiceState, view: ServiceView, now_s: float) -> Serv
     for instance in sorted(live, key=lambda i: (-i.slot, i.id)):
         if keepers.get(instance.slot) is instance:
             continue
-        is_serving = instance.phase is _P.READY and view.is_serving(instance.id)
-        if is_serving and serving - 1 < replicas and not state.leaving:
+        if _may_serve(instance, view) and serving - 1 < replicas and not state.leaving:
             continue
-        serving -= is_serving
+        serving -= _serves(instance, view)
         changed[instance.id] = drained(instance, now_s)
     return _replace_instance(state, changed)
 

@@ -286,3 +286,16 @@ def test_a_successor_from_before_the_release_that_never_gets_ready_is_not_laid_a
             world.health[key] = Health.READY
     assert state_of(world, 2) == "succeeded"
     assert world.pool() == {"shop.api.1", "shop.api.4"}
+
+
+def test_a_scale_in_lets_nobody_go_whom_a_silent_proxy_may_still_serve() -> None:
+    """One of those that stay was lost: the others serve in its place until its successor does."""
+    world = serving(api(1, replicas=4))
+    world.end("shop.api.1", cause=ExitCause.KILLED)
+    world.look()
+    world.carry_out(commands.ApplyRoutes)
+    world.core.scale(PROJECT, {"api": 2}, world.now_s)
+    world.look()
+    world.look(routes_known=False)
+    ready = {key for key, phase in world.phases().items() if phase == "ready"}
+    assert ready == {"shop.api.2", "shop.api.3"}
