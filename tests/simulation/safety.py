@@ -69,6 +69,7 @@ class Safety:
         self._ready: dict[str, frozenset[str]] = {}
         self._missing: dict[str, frozenset[str]] = {}
         self._own: dict[str, set[str]] = {}
+        self._left: set[str] = set()
         self._neighbour_served = False
         self._neighbour_settled = False
 
@@ -151,7 +152,7 @@ class Safety:
         rollout = real.spec.revision.service.options.rollout
         requests_s = 30.0 if rollout.drain_timeout_s is None else rollout.drain_timeout_s
         streams_s = 300.0 if rollout.stream_timeout_s is None else rollout.stream_timeout_s
-        leaving = state is None or state.leaving
+        leaving = state is None or state.leaving or real.id in self._left
         if leaving or real.exclusive:
             requests_s = min(requests_s, LEAVING_TIMEOUT_S)
             streams_s = 0.0 if leaving else min(streams_s, LEAVING_TIMEOUT_S)
@@ -190,6 +191,11 @@ class Safety:
             raise Violation("stale-leader", f"{controller.name} acts with an old lease: {order.command.key}")
         if isinstance(order.command, commands.StartReplica):
             self._own.setdefault(order.project, set()).add(order.command.replica_id)
+        if isinstance(order.command, commands.StopReplica):
+            state = controller.core.book(order.project).services.get(order.command.service)
+            if state is None or state.leaving:
+                # Its deadlines are those of the moment in which it was decided, whatever a later file says.
+                self._left.add(order.command.replica_id)
         if isinstance(order.command, commands.ApplyRoutes):
             for route in order.command.routes:
                 # One that only finishes may be of a project that went down, as a late list shows it.
