@@ -66,6 +66,8 @@ FOUND = {
     2002027: "an old and a new replica were both started in the last place that a batch leaves",
     2003371: "a release was taken back because the load balancer refused what the one before it had asked for",
     3014581: "a scale in let go whom a silent proxy served, for a successor that was not ready",
+    3017152: "on a way back without an origin every old replica was let go at once",
+    4100020: "a rollback that failed let an old replica go for one that had just been lost",
     6596: "a replica that a stale list showed alive was taken back after its end",
 }
 """Seeds that found a mistake in the core, with the mistake. What a seed does changes with the simulation itself, so

@@ -162,11 +162,12 @@ def _spare(state: ServiceState, view: ServiceView, definitions: Mapping[str, Def
     two numbers wanted, but for a batch of stop-first and for failures that the policy goes on with."""
     serving = sum(1 for i in state.instances if _serves(i, view))
     target, rollout = state.target, state.rollout
-    if target is None or state.leaving or rollout is None or rollout.origin is None:
+    if target is None or state.leaving or rollout is None:
         return serving
     update = rules_of(rollout, definitions[target.definition_id].policy)
-    needed = min(target.replicas, rollout.origin.replicas)
-    if rollout.phase not in (_R.GATE_FAILED, _R.PAUSED):
+    # On a way back there is nothing to go back to, but enough may have served before the release that failed.
+    needed = min(target.replicas, rollout.origin.replicas) if rollout.origin is not None else target.replicas
+    if rollout.phase not in (_R.GATE_FAILED, _R.PAUSED, _R.FAILED):
         needed -= len(rollout.failed_slots)
     if update.order is Order.STOP_FIRST:
         needed -= update.parallelism

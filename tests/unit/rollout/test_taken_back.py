@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import msgspec
+import pytest
 from tests.simulation.byhand import PROJECT, ByHand, api
 
 from fairlead.errors import PortTakenError, StartFailedError
@@ -319,3 +321,29 @@ def test_of_several_services_that_could_not_go_back_the_first_one_by_name_is_tol
     assert project.transaction is not None
     assert project.transaction.phase is TransactionPhase.FAILED
     assert note.message == "release 2: bad; a: no such file"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"phase": RolloutPhase.ROLLING_BACK, "origin": None, "origin_replicas": 2},
+        {"phase": RolloutPhase.ROLLING_BACK, "origin": None, "origin_replicas": 0},
+    ],
+    ids=["back", "back-to-nothing-known"],
+)
+def test_a_way_back_keeps_as_many_as_are_wanted(changes: dict[str, Any]) -> None:
+    """Two of either revision serve and three are wanted: one old replica may go, and no more."""
+    world = serving(api(1, replicas=3))
+    _, *old = world.service().instances
+    world.up(api(2, replicas=3))
+    begun = world.service()
+    assert begun.rollout is not None
+    assert begun.target is not None
+    key = {"revision_id": begun.target.revision_id, "generation": begun.target.generation}
+    new = [msgspec.structs.replace(old[0], id=f"shop.api.{slot + 3}", slot=slot, **key) for slot in (1, 2)]
+    rollout = msgspec.structs.replace(begun.rollout, **({"admitted": 3, "released": 3} | changes))
+    state = msgspec.structs.replace(begun, instances=(*old, *new), rollout=rollout)
+    definitions = world.core.book(PROJECT).definitions
+    view = view_of((), {}, {}, Observation(project=PROJECT, replicas=(), health={}, routes={}), proxied=False)
+    after = converge(state, view, definitions, world.now_s, releasing=True)
+    assert sum(i.phase is InstancePhase.READY for i in after.instances) >= 3
