@@ -158,11 +158,14 @@ class Chaos:
         if for_s > BELIEVED_GONE_AFTER_S:
             real.doomed = True
         world.at(for_s + 0.001, self._sim.news)
-        world.at(for_s + 5.0, lambda: self._forgive(real))
+        until_s = real.hidden_until_s
+        world.at(for_s + 5.0, lambda: self._forgive(real, until_s))
 
-    def _forgive(self, real: Real) -> None:
-        """It was hidden for long, and the controller has kept it all the same: it counts again."""
-        if not real.hung and self._sim.safety.is_ready(real):
+    def _forgive(self, real: Real, until_s: float) -> None:
+        """It was hidden for long, until ``until_s``, and the controller has kept it all the same: it counts again.
+
+        Not where it was hidden once more since: that may be what makes the controller give it up."""
+        if real.hidden_until_s == until_s and not real.hung and self._sim.safety.is_ready(real):
             real.doomed = False
 
     def _daemon_restart(self) -> None:
