@@ -6,6 +6,7 @@ serve, the controller may never be the one that makes them fewer, as far as the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from fairlead.observed import Health, Observation
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 LEAVING_TIMEOUT_S = 10.0
 FAILED_TIMEOUT_S = 5.0
 NEIGHBOUR_SERVES_S = 5.0
+MISSED_FOR_S = 1.0
+"""Who is in no list for so long may be given up."""
 ALL = 1_000_000
 _ENDED = frozenset({"rolled-back", "superseded", "failed"})
 
@@ -67,7 +70,7 @@ class Safety:
         self._seen: object = None
         self._seen_releases: object = None
         self._ready: dict[str, frozenset[str]] = {}
-        self._missing: dict[str, frozenset[str]] = {}
+        self._missing: dict[str, dict[str, float]] = {}
         self._own: dict[str, set[str]] = {}
         self._left: set[str] = set()
         self._neighbour_served = False
@@ -228,14 +231,14 @@ class Safety:
         services = {} if book.gone else book.services
         self._count_rollouts(services)
         for name in {*self._states, *services}:
-            self._measure(name, services.get(name), controller)
+            self._measure(name, services.get(name), controller, observation)
         for name, state in services.items():
             if self._states.get(name) is not state:
                 self._given_up(self._states.get(name), state)
                 self._in_turn(self._states.get(name), state, book)
                 ready = [i for i in state.instances if i.phase is InstancePhase.READY]
                 self._ready[name] = frozenset(i.id for i in ready)
-                self._missing[name] = frozenset(i.id for i in ready if i.missing_since_s is not None)
+                self._missing[name] = {i.id: i.missing_since_s for i in ready if i.missing_since_s is not None}
         for name in self._ready.keys() - services.keys():
             del self._ready[name], self._missing[name]
         self._states = dict(services)
@@ -303,7 +306,9 @@ class Safety:
                 if now.phase is RolloutPhase.ROLLING_BACK and state.target is not None:
                     self._sim.chaos.on_way_back(name, state.target.key)
 
-    def _measure(self, name: str, state: ServiceState | None, controller: SimController) -> None:
+    def _measure(
+        self, name: str, state: ServiceState | None, controller: SimController, observation: Observation | None
+    ) -> None:
         bar = self.bar(name)
         if state is None or state.target is None or state.leaving:
             bar.target = bar.low = 0
@@ -326,7 +331,7 @@ class Safety:
         before = self._states.get(name)
         if before is state:
             return  # What follows has been seen to for this very state.
-        if self._has_noticed_a_loss(name, state):
+        if self._has_noticed_a_loss(name, state, observation):
             bar.touched = True
         if active:
             self._allow(bar, state, controller, wanted)
@@ -338,13 +343,15 @@ class Safety:
         if starts and live > bar.high + bar.surge:
             raise Violation("surge", f"{name}: {live} live replicas, {bar.high} wanted and {bar.surge} more allowed")
 
-    def _has_noticed_a_loss(self, name: str, state: ServiceState) -> bool:
+    def _has_noticed_a_loss(self, name: str, state: ServiceState, observation: Observation | None) -> bool:
         """Whether the controller has just learned of something that the injector did."""
-        ready, missing = self._ready.get(name, ()), self._missing.get(name, ())
+        ready, missing = self._ready.get(name, ()), self._missing.get(name, {})
         for instance in state.instances:
             is_missed = instance.missing_since_s is not None and instance.id not in missing
             if instance.id in ready and (is_missed or instance.phase is not InstancePhase.READY):
                 real = self._sim.engine.reals.get(instance.id)
+                if real is not None and not is_missed and _was_left_out(real.id, missing, observation):
+                    real.doomed = True
                 if real is None or not self._is_well(real):
                     return True
         return False
@@ -432,3 +439,13 @@ class Safety:
                 stays = not real.addresses or all(real.id in pools.get(name, ()) for pools in coming)
                 sure[name] = sure.get(name, 0) + (serves and stays)
         return count, sure if coming else count
+
+
+def _was_left_out(replica_id: str, missing: Mapping[str, float], observation: Observation | None) -> bool:
+    """Whether lists that were older than they said have hidden a replica from the controller: not only the one that it
+    has just been shown, and for so long that it had to give it up."""
+    since_s = missing.get(replica_id)
+    if observation is None or observation.taken_at_s is None or since_s is None:
+        return False
+    listed = any(replica.id == replica_id for replica in observation.replicas)
+    return not listed and observation.taken_at_s - since_s >= MISSED_FOR_S
