@@ -152,9 +152,12 @@ def _drain_others(
 
 
 def _forget_jobs(state: ServiceState) -> ServiceState:
-    """Let go of what other revisions have completed. Not before a release has ended: it may be taken back, and what
-    was done then, a migration for one, must not be done a second time."""
-    return _replace_instance(state, {i.id: move(i, _P.STOPPED) for i in state.others() if i.phase is _P.COMPLETED})
+    """Let go of what other revisions have completed, and replicas beyond the number wanted. Not before a release has
+    ended: it may be taken back, and what was done then, a migration for one, must not be done a second time."""
+    replicas = state.target.replicas if state.target else 0
+    surplus = [i for i in state.current() if i.slot > replicas]
+    over = [i for i in (*state.others(), *surplus) if i.phase is _P.COMPLETED]
+    return _replace_instance(state, {i.id: move(i, _P.STOPPED) for i in over})
 
 
 def _spare(state: ServiceState, view: ServiceView, definitions: Mapping[str, Definition]) -> int:

@@ -6,9 +6,9 @@ from typing import Any
 
 from fairlead.controller.controls import OperationState
 from fairlead.rollout.commands import StartReplica
-from fairlead.spec.model import Condition, Dependency, Service
+from fairlead.spec.model import Condition, Dependency, Deploy, Service
 
-from .world import World, service
+from .world import PROJECT, World, service
 
 AFTER = {"migrate": Dependency(condition=Condition.COMPLETED)}
 
@@ -54,6 +54,25 @@ def test_what_an_older_job_left_is_forgotten_when_the_release_serves() -> None:
     world.ended(world.up(*shop("v2")))
     world.for_s(1)
     assert [i.revision_id for i in world.book.services["migrate"].instances] == world.runs()[1:]
+
+
+def test_a_job_that_is_done_and_wanted_no_more_is_forgotten() -> None:
+    world = Ends()
+    world.ended(world.up(*shop("v1")))
+    assert world.ended(world.core.scale(PROJECT, {"migrate": 0}, world.now_s)).state is OperationState.SUCCEEDED
+    world.for_s(1)
+    assert world.book.services["migrate"].instances == ()
+    assert world.ended(world.up(*shop("v2"))).state is OperationState.SUCCEEDED
+    assert len(world.runs()) == 1
+
+
+def test_a_job_that_a_release_wants_no_more_is_not_done_twice_when_that_is_taken_back() -> None:
+    world = Ends()
+    world.ended(world.up(*shop("v1")))
+    world.crashes = lambda start: start.service == "api"
+    job, api = service("migrate", "v1", deploy=Deploy(replicas=0)), service("api", "v2", 8080, depends_on=AFTER)
+    assert world.ended(world.up(job, api)).state is OperationState.ROLLED_BACK
+    assert len(world.runs()) == 1
 
 
 def test_a_job_that_is_not_in_the_file_any_more_goes() -> None:
