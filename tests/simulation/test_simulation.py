@@ -69,6 +69,7 @@ FOUND = {
     3017152: "on a way back without an origin every old replica was let go at once",
     4100020: "a rollback that failed let an old replica go for one that had just been lost",
     3003309: "a job that had completed stayed when it was scaled to nothing, and no operation after it ended well",
+    3008984: "a port that belongs to somebody else kept a project there that was to go down",
     6596: "a replica that a stale list showed alive was taken back after its end",
 }
 """Seeds that found a mistake in the core, with the mistake. What a seed does changes with the simulation itself, so

@@ -6,7 +6,7 @@ Called by `controller.core` on every observation. What the services' steps mean 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -87,6 +87,8 @@ def step_project(
     routes: list[Route] = []
     for name in sorted(after):
         routes.extend(glances.routes(after[name], definitions, sighted.get(name, NO_ROUTES)))
+    if project.leaving:
+        routes = _open_already(routes, observation)
     why = (
         glances.difference(tuple(routes), observation.routes, project.applied_routes)
         if observation.routes_known
@@ -160,6 +162,13 @@ def _is_releasing(project: ProjectState) -> bool:
         and not project.leaving
         and transaction.phase in (_T.RUNNING, _T.PAUSED, _T.ROLLING_BACK)
     )
+
+
+def _open_already(routes: Sequence[Route], observation: Observation) -> list[Route]:
+    """Those of ``routes`` that the proxy listens for. A project that goes down opens no port anew: one that belongs to
+    somebody else by now would be refused, with all that has to be told to the proxy beside it."""
+    there = observation.routes
+    return [route for route in routes if route.key in there and there[route.key].listening]
 
 
 def _never_served(project: ProjectState) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.simulation.byhand import PROJECT, api
 
-from fairlead.errors import EngineUnavailableError, RouterUnavailableError
+from fairlead.errors import EngineUnavailableError, PortTakenError, RouterUnavailableError
 from fairlead.observed import ExitCause, Health
 from fairlead.rollout import commands
-from fairlead.spec.model import Order, UpdateConfig
+from fairlead.spec.model import Condition, Dependency, Order, Port, Service, UpdateConfig
 
 from .releasing import revision, serving, state_of, worker
 
@@ -204,6 +206,29 @@ def test_down_leaves_nothing_and_up_begins_a_new_life() -> None:
     assert list(world.core.book(PROJECT).releases) == [1]
     world.restart_controller()
     assert list(world.core.book(PROJECT).releases) == [1]
+
+
+def test_a_port_of_somebody_else_does_not_keep_a_project_that_goes_down() -> None:
+    """The release that asks for it is under way when the operator takes everything away; whoever depends on the service
+    that wants it has to be drained all the same."""
+    web = Service(
+        name="web",
+        command=("serve",),
+        ports=(Port(target=8000, published=80),),
+        depends_on={"api": Dependency(condition=Condition.HEALTHY)},
+    )
+    world = serving(api(1), web)
+    world.up(replace(api(2), ports=(Port(target=8000, published=9999),)), web)
+    world.look()
+    world.core.down(PROJECT, False, world.now_s)
+    for _ in range(60):
+        asked = [order.command for order in world.orders if isinstance(order.command, commands.ApplyRoutes)]
+        if any(route.listen.port == 9999 for command in asked for route in command.routes):
+            world.carry_out(commands.ApplyRoutes, PortTakenError("port 9999 belongs to somebody else"))
+        world.carry_out()
+        world.look()
+    assert world.core.book(PROJECT).gone
+    assert (world.replicas, world.routes) == ({}, {})
 
 
 def test_an_operation_ends_when_its_replicas_serve_not_before() -> None:
