@@ -95,6 +95,8 @@ class Liveness:
         if not self._book().gone or self._sim.leader().core.epoch != self._sim.store.newest_epoch:
             return
         self._pass(5.0)
+        # As `controller.runtime` does every few seconds: an outcome that a full disk kept out is written then.
+        self._sim.leader().core.confirm_lease(self._sim.wall_s())
         if self._sim.store.open_intents(PROJECT) and not self._sim.leader().flying:
             raise Violation("leak", f"down, and open: {self._sim.store.open_intents(PROJECT)}")
 

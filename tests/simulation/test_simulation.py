@@ -70,6 +70,7 @@ FOUND = {
     4100020: "a rollback that failed let an old replica go for one that had just been lost",
     3003309: "a job that had completed stayed when it was scaled to nothing, and no operation after it ended well",
     3008984: "a port that belongs to somebody else kept a project there that was to go down",
+    3000782: "what became of a command was never written where the disk had been full and its project had gone",
     6596: "a replica that a stale list showed alive was taken back after its end",
 }
 """Seeds that found a mistake in the core, with the mistake. What a seed does changes with the simulation itself, so

@@ -104,9 +104,12 @@ class Ledger:
     def confirm_lease(self, now_s: float) -> None:
         """See that no other controller has taken over, also while there is nothing to write.
 
+        What became of commands and could not be written at the time is: where a project has gone, nothing else would.
+
         :raises StoreConflictError: one has.
         """
-        self._write(Commit(), now_s)
+        self._write(Commit(settled=dict(self._unsettled)), now_s)
+        self._unsettled.clear()
 
     def _write(self, commit: Commit, now_s: float) -> tuple[int, ...]:
         try:

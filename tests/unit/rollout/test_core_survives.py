@@ -9,6 +9,7 @@ from tests.simulation.byhand import PROJECT, ByHand, api
 
 from fairlead.controller.controls import Operation, OperationKind
 from fairlead.errors import StoreConflictError, StoreFullError
+from fairlead.rollout.commands import StopReplica
 from fairlead.store.base import Commit
 from fairlead.store.memory import MemoryStore
 
@@ -88,6 +89,30 @@ def test_a_full_disk_changes_nothing_and_hands_out_nothing() -> None:
     store.full = False
     world.run(30)
     assert len(world.pool()) == 2
+
+
+def test_what_a_full_disk_kept_from_the_journal_is_written_though_nothing_happens_any_more() -> None:
+    store = FullStore()
+    world = ByHand(store)
+    world.up(api(1))
+    world.run(30)
+    world.core.down(PROJECT, False, world.now_s)
+    while not (stops := [order for order in world.orders if isinstance(order.command, StopReplica)]):
+        world.carry_out()
+        world.look()
+    for order in stops:
+        world.orders.remove(order)
+        world.effect(order)
+    world.run(20)
+    assert world.core.book(PROJECT).gone
+    assert {intent.id for intent in store.open_intents()} == {order.intent for order in stops}
+    store.full = True
+    for order in stops:
+        with pytest.raises(StoreFullError):
+            world.core.settle(PROJECT, order.intent, order.command, None, world.now_s)
+    store.full = False
+    world.core.confirm_lease(world.now_s)
+    assert store.open_intents() == ()
 
 
 def test_a_controller_that_lost_the_lease_hands_out_nothing() -> None:
