@@ -103,7 +103,7 @@ class Behaviour:
     def _told(self, real: Real, health: Health) -> None:
         sim = self._sim
         if health is not Health.READY:
-            sim.safety.touch(real.service)
+            sim.capacity.touch(real.service)
         sim.changed = True
         sim.news()
 

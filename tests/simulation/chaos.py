@@ -165,7 +165,7 @@ class Chaos:
         """It was hidden for long, until ``until_s``, and the controller has kept it all the same: it counts again.
 
         Not where it was hidden once more since: that may be what makes the controller give it up."""
-        if real.hidden_until_s == until_s and not real.hung and self._sim.safety.is_ready(real):
+        if real.hidden_until_s == until_s and not real.hung and self._sim.capacity.is_ready(real):
             real.doomed = False
 
     def _daemon_restart(self) -> None:
@@ -180,7 +180,7 @@ class Chaos:
     def _router_restart(self) -> None:
         sim = self._sim
         sim.world.injected("the router restarts empty")
-        sim.safety.touch_all()
+        sim.capacity.touch_all()
         sim.router.restart_empty()
 
     def _second_leader(self) -> None:

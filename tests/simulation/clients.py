@@ -137,7 +137,7 @@ class Clients:
         sim = self._sim
         self.failed += 1
         sim.world.say("client", f"request {request.number} on {request.key} {why}")
-        if sim.safety.is_wanted(served_by(request.key)) and sim.world.last_injection_s < (
+        if sim.capacity.is_wanted(served_by(request.key)) and sim.world.last_injection_s < (
             request.began_s - EXCUSED_FOR_S
         ):
             raise Violation("client-error", f"request {request.number} on {request.key} {why}, and nothing was broken")

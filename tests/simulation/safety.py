@@ -1,21 +1,18 @@
 """The promises, checked against what really is after every event; the first one broken ends the run.
 
-Told by the engine, the router and the controllers what happens. Availability is a ratchet: once so many replicas
-serve, the controller may never be the one that makes them fewer, as far as the operator still wants them.
+Told by the engine, the router and the controllers what happens; `capacity` has the promises about numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from fairlead.observed import Health, Observation
+from fairlead.observed import Observation
 from fairlead.rollout import commands
-from fairlead.rollout.progress import rules_of
 from fairlead.rollout.state import ServiceState
-from fairlead.rollout.states import ACTIVE, LIVE, InstancePhase, RolloutPhase
+from fairlead.rollout.states import InstancePhase, RolloutPhase
 from fairlead.routing import EndpointState
-from fairlead.spec.model import Condition, FailureAction, Order
+from fairlead.spec.model import Condition
 from tests.simulation.replicas import Real
 from tests.simulation.router import NEIGHBOUR
 from tests.simulation.world import Violation
@@ -29,33 +26,7 @@ if TYPE_CHECKING:
 LEAVING_TIMEOUT_S = 10.0
 FAILED_TIMEOUT_S = 5.0
 NEIGHBOUR_SERVES_S = 5.0
-MISSED_FOR_S = 1.0
-"""Who is in no list for so long may be given up."""
-ALL = 1_000_000
 _ENDED = frozenset({"rolled-back", "superseded", "failed"})
-
-
-class Bar:
-    """What one service has to keep up. ``floor``: so many have served; ``sure``: so many do, and nothing that was asked
-    of the router takes them out; ``low``, ``high``: the numbers wanted since all was steady; ``slack``: how many may be
-    missing in a stop-first exchange; ``tolerated``: how many failures the policy goes on with."""
-
-    __slots__ = ("floor", "high", "low", "slack", "sure", "surge", "target", "tolerated", "touched")
-
-    def __init__(self) -> None:
-        self.sure = 0
-        self.floor = 0
-        self.low = 0
-        self.high = 0
-        self.slack = 0
-        self.surge = 0
-        self.target = 0
-        self.tolerated = 0
-        self.touched = False
-
-    @property
-    def required(self) -> int:
-        return max(0, self.low - self.slack - self.tolerated)
 
 
 class Safety:
@@ -63,44 +34,15 @@ class Safety:
 
     def __init__(self, sim: Sim) -> None:
         self._sim = sim
-        self._bars: dict[str, Bar] = {}
         self._states: dict[str, ServiceState] = {}
         self._releases: dict[int, str] = {}
         self._events = 0
         self._seen: object = None
         self._seen_releases: object = None
-        self._ready: dict[str, frozenset[str]] = {}
-        self._missing: dict[str, dict[str, float]] = {}
         self._own: dict[str, set[str]] = {}
         self._left: set[str] = set()
         self._neighbour_served = False
         self._neighbour_settled = False
-
-    def bar(self, service: str) -> Bar:
-        found = self._bars.get(service)
-        if found is None:
-            found = Bar()
-            self._bars = dict(sorted([*self._bars.items(), (service, found)]))
-        return found
-
-    def is_wanted(self, service: str) -> bool:
-        """Whether the operator wants ``service`` to serve at all."""
-        bar = self._bars.get(service)
-        return bar is not None and bar.low > 0 and bar.floor > 0
-
-    def is_ready(self, real: Real) -> bool:
-        """Whether the controller takes ``real`` for one that serves."""
-        return real.id in self._ready.get(real.service, ())
-
-    # What the injector does
-
-    def touch(self, service: str) -> None:
-        """The injector has hurt ``service``: fewer may serve than before."""
-        self.bar(service).touched = True
-
-    def touch_all(self) -> None:
-        for bar in self._bars.values():
-            bar.touched = True
 
     # What the engine is asked to do
 
@@ -231,16 +173,12 @@ class Safety:
         services = {} if book.gone else book.services
         self._count_rollouts(services)
         for name in {*self._states, *services}:
-            self._measure(name, services.get(name), controller, observation)
+            sim.capacity.measure(name, services.get(name), controller, observation)
         for name, state in services.items():
             if self._states.get(name) is not state:
                 self._given_up(self._states.get(name), state)
                 self._in_turn(self._states.get(name), state, book)
-                ready = [i for i in state.instances if i.phase is InstancePhase.READY]
-                self._ready[name] = frozenset(i.id for i in ready)
-                self._missing[name] = {i.id: i.missing_since_s for i in ready if i.missing_since_s is not None}
-        for name in self._ready.keys() - services.keys():
-            del self._ready[name], self._missing[name]
+        sim.capacity.remember(services)
         self._states = dict(services)
 
     def _in_turn(self, before: ServiceState | None, state: ServiceState, book: Book) -> None:
@@ -306,88 +244,6 @@ class Safety:
                 if now.phase is RolloutPhase.ROLLING_BACK and state.target is not None:
                     self._sim.chaos.on_way_back(name, state.target.key)
 
-    def _measure(
-        self, name: str, state: ServiceState | None, controller: SimController, observation: Observation | None
-    ) -> None:
-        bar = self.bar(name)
-        if state is None or state.target is None or state.leaving:
-            bar.target = bar.low = 0
-        if state is None:
-            bar.high = bar.surge = 0
-            return
-        rollout = state.rollout
-        wanted = state.target.replicas if state.target is not None and not state.leaving else 0
-        # A rollback that failed keeps what serves, and goes on trying to start what it was to bring back.
-        active = rollout is not None and (rollout.phase in ACTIVE or rollout.phase is RolloutPhase.FAILED)
-        slots = [instance.slot for instance in state.instances if instance.phase in LIVE]
-        live = len(slots)
-        # One beyond the number serves until those within it do, and counts beside them.
-        scaled = live <= wanted and max(slots, default=0) <= wanted
-        if not active and scaled and bar.sure >= wanted - self._excess(state, controller):
-            bar.low, bar.high, bar.slack, bar.surge, bar.tolerated = wanted, wanted, 0, 0, 0
-        bar.target = wanted
-        bar.low = min(bar.low, wanted)
-        bar.high = max(bar.high, wanted, rollout.origin.replicas if rollout and rollout.origin else 0)
-        before = self._states.get(name)
-        if before is state:
-            return  # What follows has been seen to for this very state.
-        if self._has_noticed_a_loss(name, state, observation):
-            bar.touched = True
-        if active:
-            self._allow(bar, state, controller, wanted)
-        # Taking back what still runs makes nothing new; whoever starts one more has to stay below the bound.
-        known = {instance.id for instance in before.instances} if before is not None else set()
-        starts = any(
-            instance.phase is InstancePhase.CREATING and instance.id not in known for instance in state.instances
-        )
-        if starts and live > bar.high + bar.surge:
-            raise Violation("surge", f"{name}: {live} live replicas, {bar.high} wanted and {bar.surge} more allowed")
-
-    def _has_noticed_a_loss(self, name: str, state: ServiceState, observation: Observation | None) -> bool:
-        """Whether the controller has just learned of something that the injector did."""
-        ready, missing = self._ready.get(name, ()), self._missing.get(name, {})
-        for instance in state.instances:
-            is_missed = instance.missing_since_s is not None and instance.id not in missing
-            if instance.id in ready and (is_missed or instance.phase is not InstancePhase.READY):
-                real = self._sim.engine.reals.get(instance.id)
-                if real is not None and not is_missed and _was_left_out(real.id, missing, observation):
-                    real.doomed = True
-                if real is None or not self._is_well(real):
-                    return True
-        return False
-
-    def _is_well(self, real: Real) -> bool:
-        now_s = self._sim.world.now_s
-        well = real.runs and not real.doomed and real.hidden_until_s <= now_s
-        return well and real.verdict(now_s) is Health.READY
-
-    def _excess(self, state: ServiceState, controller: SimController) -> int:
-        """How many failures the policy tolerates without replacing them."""
-        return len(state.rollout.failed_slots) if state.rollout is not None else 0
-
-    def _allow(self, bar: Bar, state: ServiceState, controller: SimController, wanted: int) -> None:
-        """What the rules allow by which the rollout goes on now: so many may be missing, so many come on top."""
-        definitions = controller.core.book("shop").definitions
-        ids = [state.target.definition_id] if state.target else []
-        if state.rollout is not None and state.rollout.origin is not None:
-            ids.append(state.rollout.origin.definition_id)
-        for definition_id in ids:
-            definition = definitions.get(definition_id)
-            if definition is not None and (definition.policy.exclusive or definition.policy.job):
-                bar.slack, bar.surge = ALL, max(bar.surge, 1)
-        if state.target is None or state.rollout is None or state.target.definition_id not in definitions:
-            return
-        update = rules_of(state.rollout, definitions[state.target.definition_id].policy)
-        if update.order is Order.STOP_FIRST:
-            bar.slack = max(bar.slack, update.parallelism)
-        batch = update.parallelism
-        if state.rollout.phase is RolloutPhase.PROGRESSING:
-            # A release that was superseded may have begun a larger one.
-            batch = max(batch, state.rollout.admitted - state.rollout.released)
-        bar.surge = max(1 if bar.slack == ALL else 0, min(batch, max(wanted, bar.high)))
-        if update.max_failure_ratio > 0 or update.failure_action is FailureAction.CONTINUE:
-            bar.tolerated = max(bar.tolerated, len(state.rollout.failed_slots))
-
     # After every event
 
     def watch_neighbour(self) -> None:
@@ -398,54 +254,3 @@ class Safety:
         self._neighbour_served = serves
         if not self._neighbour_settled:
             sim.world.at(NEIGHBOUR_SERVES_S, self.watch_neighbour)
-
-    def check(self) -> None:
-        """Whether as many serve as have to."""
-        count, sure = self._serving()
-        for name, bar in self._bars.items():
-            serving = count.get(name, 0)
-            bar.sure = sure.get(name, 0)
-            if bar.touched:
-                bar.floor = min(bar.floor, bar.sure)
-                bar.touched = False
-            required = bar.required
-            if bar.floor > required:
-                bar.floor = required
-            if serving < bar.floor:
-                raise Violation(
-                    "availability",
-                    f"{name}: {serving} ready and routed, {bar.floor} were and {required} have to be",
-                )
-            if bar.sure > bar.floor and required > bar.floor:
-                bar.floor = min(bar.sure, required)
-
-    def _serving(self) -> tuple[dict[str, int], dict[str, int]]:
-        """How many replicas of each service are ready and routed, and how many of them are to stay so."""
-        pooled, coming = self._sim.router.pooled, self._sim.router.coming()
-        count: dict[str, int] = {}
-        sure: dict[str, int] = {}
-        reals = self._sim.engine.reals.values()
-        for real in (*reals, *self._sim.engine.vanished.values()):
-            name = real.service
-            if real.signalled_at_s is not None or not real.has_served or name not in self._states:
-                continue
-            ready = real.id in self._ready[name]
-            # What the controller cannot know of yet is not held against what it does meanwhile.
-            if (not ready or real.id in self._missing[name]) and not self._is_well(real):
-                continue
-            serves = real.id in pooled.get(name, ()) if real.addresses else ready
-            count[name] = count.get(name, 0) + serves
-            if coming:
-                stays = not real.addresses or all(real.id in pools.get(name, ()) for pools in coming)
-                sure[name] = sure.get(name, 0) + (serves and stays)
-        return count, sure if coming else count
-
-
-def _was_left_out(replica_id: str, missing: Mapping[str, float], observation: Observation | None) -> bool:
-    """Whether lists that were older than they said have hidden a replica from the controller: not only the one that it
-    has just been shown, and for so long that it had to give it up."""
-    since_s = missing.get(replica_id)
-    if observation is None or observation.taken_at_s is None or since_s is None:
-        return False
-    listed = any(replica.id == replica_id for replica in observation.replicas)
-    return not listed and observation.taken_at_s - since_s >= MISSED_FOR_S

@@ -12,6 +12,7 @@ from random import Random
 
 from fairlead.errors import StoreError
 from tests.simulation.behaviour import Behaviour
+from tests.simulation.capacity import Capacity
 from tests.simulation.chaos import Chaos
 from tests.simulation.clients import Clients
 from tests.simulation.controller import SimController
@@ -58,6 +59,7 @@ class Sim:
         self.projects = (PROJECT, NEIGHBOUR) if self.faults.has_neighbour else (PROJECT,)
         self.controllers: list[SimController] = []
         self._births = 0
+        self.capacity = Capacity(self)
         self.safety = Safety(self)
         self.engine = SimEngine(self)
         self.router = SimRouter(self)
@@ -126,7 +128,7 @@ class Sim:
         """The injector takes ``real`` away from its service."""
         self.world.injected(what)
         self.gone.add(real.id)
-        self.safety.touch(real.service)
+        self.capacity.touch(real.service)
         self.changed = True
 
     # The run
@@ -149,7 +151,7 @@ class Sim:
         action()
         if self.changed:
             self.changed = False
-            self.safety.check()
+            self.capacity.check()
         return True
 
 
