@@ -116,15 +116,18 @@ class Capacity:
             return  # What follows has been seen to for this very state.
         if self._has_noticed_a_loss(name, state, observation):
             bar.touched = True
+        surge = bar.surge
         if active:
             self._allow(bar, state, controller, wanted)
+        # A step may start replicas first and then, since another service failed, take the release back.
+        surge = max(surge, bar.surge)
         # Taking back what still runs makes nothing new; whoever starts one more has to stay below the bound.
         known = {instance.id for instance in before.instances} if before is not None else set()
         starts = any(
             instance.phase is InstancePhase.CREATING and instance.id not in known for instance in state.instances
         )
-        if starts and live > bar.high + bar.surge:
-            raise Violation("surge", f"{name}: {live} live replicas, {bar.high} wanted and {bar.surge} more allowed")
+        if starts and live > bar.high + surge:
+            raise Violation("surge", f"{name}: {live} live replicas, {bar.high} wanted and {surge} more allowed")
 
     def _has_noticed_a_loss(self, name: str, state: ServiceState, observation: Observation | None) -> bool:
         """Whether the controller has just learned of something that the injector did."""
