@@ -59,6 +59,7 @@ class Safety:
             raise Violation("volume", f"{project}: the volume {name} is removed and nobody agreed to it")
 
     def on_start(self, real: Real) -> None:
+        self._left.discard(real.id)
         if self._is_neighbour(real, "starts"):
             return
         if not real.exclusive:
