@@ -92,13 +92,13 @@ def _back(instance: Instance, now_s: float) -> Instance:
 def _keep_others(
     state: ServiceState, view: ServiceView, definitions: Mapping[str, Definition], now_s: float
 ) -> ServiceState:
-    """Old replicas that were to leave and are still in the pool stay there as far as those that replace them were lost
-    meanwhile."""
+    """Replicas that were to leave and are still in the pool stay there as far as those that replace them were lost
+    meanwhile, also where a successor in their slot has begun to start."""
     if not view.routed or state.rollout is None or state.rollout.phase not in (*ACTIVE, _R.FAILED):
         return state
     leaving = [
         i
-        for i in state.others()
+        for i in state.instances
         if i.phase is _P.DRAINING and not i.failure and not i.leftover and _is_ready(i, view) and view.is_serving(i.id)
     ]
     missing = -_spare(state, view, definitions) if leaving else 0

@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.byhand import PROJECT, ByHand, api
 
 from fairlead.errors import PortTakenError, StartFailedError
-from fairlead.observed import Health, Observation
+from fairlead.observed import Health, Observation, ReplicaHealth
 from fairlead.rollout import commands
 from fairlead.rollout.state import ProjectState, Rollout, ServiceState, Transaction, TransactionPhase
 from fairlead.rollout.states import LIVE, InstancePhase, RolloutPhase
@@ -347,3 +347,38 @@ def test_a_way_back_keeps_as_many_as_are_wanted(changes: dict[str, Any]) -> None
     view = view_of((), {}, {}, Observation(project=PROJECT, replicas=(), health={}, routes={}), proxied=False)
     after = converge(state, view, definitions, world.now_s, releasing=True)
     assert sum(i.phase is InstancePhase.READY for i in after.instances) >= 3
+
+
+def test_what_still_serves_is_taken_back_though_a_successor_in_its_slot_has_begun_to_start() -> None:
+    """The new replica died just as the old one was to leave, and the release is taken back after one was started."""
+    world = serving(api(1, replicas=1))
+    world.up(api(2, replicas=1))
+    while world.phases().get("shop.api.1") != "draining":
+        world.look()
+        world.carry_out(commands.StartReplica)
+        if "shop.api.1" in world.phases() and world.phases()["shop.api.1"] == "ready":
+            world.carry_out(commands.ApplyRoutes)
+        world.health |= dict.fromkeys(world.replicas, Health.READY)
+    begun = world.service()
+    world.core.rollback(PROJECT, None, world.now_s)
+    state = world.service()
+    assert begun.target is not None
+    assert state.target is not None
+    successor = next(i for i in begun.instances if i.id == "shop.api.2")
+    starting = msgspec.structs.replace(
+        successor, id="shop.api.3", phase=InstancePhase.STARTING, ready_at_s=None,
+        revision_id=state.target.revision_id, generation=state.target.generation,
+    )  # fmt: skip
+    old = next(i for i in state.instances if i.id == "shop.api.1")
+    crowded = msgspec.structs.replace(state, instances=(old, starting))
+    routes = {key: msgspec.structs.replace(status) for key, status in world.routes.items()}
+    observation = Observation(
+        project=PROJECT,
+        replicas=(world.replicas["shop.api.1"],),
+        health={"shop.api.1": ReplicaHealth(health=Health.READY)},
+        routes=routes,
+    )
+    view = view_of(tuple(routes), routes, {"shop.api.1": world.replicas["shop.api.1"]}, observation)
+    after = converge(crowded, view, world.core.book(PROJECT).definitions, world.now_s, releasing=True)
+    phases = {i.id: str(i.phase) for i in after.instances}
+    assert phases == {"shop.api.1": "ready", "shop.api.3": "draining"}
