@@ -32,16 +32,23 @@ HOLD_LUA = """\
 -- A request, or a TCP connection, waits here while its pool is empty; not in a worker that has been replaced,
 -- which passes it on to its successor. Loaded by haproxy.cfg.
 local STEP_MS = 25
+-- HAProxy counts a server as usable before it gives its backend any weight, and with no weight there is nobody to
+-- balance to: a thread that is preempted in between would have everybody who waits answered with 503.
+local SETTLE_MS = 50
 local function waiting(txn, backend)
   local stopping = txn.f:stopping()
   return stopping ~= 1 and stopping ~= true and txn.f:nbsrv(backend) == 0
 end
 local function hold(txn, backend)
   local left_ms = tonumber(txn:get_var("txn.fl_hold_ms")) or 0
-  while left_ms > 0 and waiting(txn, backend) do
+  if left_ms <= 0 or not waiting(txn, backend) then
+    return
+  end
+  repeat
     core.msleep(STEP_MS)
     left_ms = left_ms - STEP_MS
-  end
+  until left_ms <= 0 or not waiting(txn, backend)
+  core.msleep(SETTLE_MS)
 end
 core.register_action("fairlead_hold", {"http-req", "tcp-req"}, hold, 1)
 """
