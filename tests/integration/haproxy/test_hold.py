@@ -38,6 +38,23 @@ async def test_requests_wait_for_the_first_replica(world: World) -> None:
         assert await asyncio.gather(*posts) == [5000] * 10
 
 
+async def test_who_waits_goes_on_waiting_when_the_pool_is_empty_again_at_once(world: World) -> None:
+    """The next release took the only replica out right after it had come."""
+    route = replace(world.route(), hold_timeout_s=DEADLINE_S)
+    replica = await world.upstream("shop.db.1")
+    await world.apply(route, [])
+    async with aiohttp.ClientSession() as session:
+        waiting = {asyncio.create_task(replica_of(session, route)) for _ in range(40)}
+        for _ in range(3):
+            await world.apply(route, [replica.endpoint()])
+            done, waiting = await asyncio.wait(waiting, timeout=DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
+            await world.apply(route, [])
+            assert {task.result() for task in done} == {"shop.db.1"}
+            waiting |= {asyncio.create_task(replica_of(session, route)) for _ in done}
+        await world.apply(route, [replica.endpoint()])
+        assert set(await asyncio.gather(*waiting)) == {"shop.db.1"}
+
+
 async def test_a_request_on_its_way_to_the_only_replica_arrives_although_the_pool_is_emptied(world: World) -> None:
     """The replica is slow to accept; the kernel asks again a second later, and by then it has left the pool."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as crowded:

@@ -33,22 +33,20 @@ HOLD_LUA = """\
 -- which passes it on to its successor. Loaded by haproxy.cfg.
 local STEP_MS = 25
 -- HAProxy counts a server as usable before it gives its backend any weight, and with no weight there is nobody to
--- balance to: a thread that is preempted in between would have everybody who waits answered with 503.
-local SETTLE_MS = 50
+-- balance to: where a thread is preempted in between, everybody who stopped waiting would be answered with 503.
+local function empty(txn, backend)
+  return txn.f:nbsrv(backend) == 0 or core.backends[backend]:get_stats()["weight"] == 0
+end
 local function waiting(txn, backend)
   local stopping = txn.f:stopping()
-  return stopping ~= 1 and stopping ~= true and txn.f:nbsrv(backend) == 0
+  return stopping ~= 1 and stopping ~= true and empty(txn, backend)
 end
 local function hold(txn, backend)
   local left_ms = tonumber(txn:get_var("txn.fl_hold_ms")) or 0
-  if left_ms <= 0 or not waiting(txn, backend) then
-    return
-  end
-  repeat
+  while left_ms > 0 and waiting(txn, backend) do
     core.msleep(STEP_MS)
     left_ms = left_ms - STEP_MS
-  until left_ms <= 0 or not waiting(txn, backend)
-  core.msleep(SETTLE_MS)
+  end
 end
 core.register_action("fairlead_hold", {"http-req", "tcp-req"}, hold, 1)
 """
