@@ -79,14 +79,32 @@ class _Agenda(msgspec.Struct, frozen=True):
     wakes_s: tuple[float, ...]
 
 
-class _Calm(msgspec.Struct, frozen=True):
-    """A step that changed nothing in the whole project, as :class:`_Still` is of one service."""
+class Picture(msgspec.Struct, frozen=True):
+    """All that a step of a whole project depends on but the time, as :class:`Sight` is of one service."""
 
     project: ProjectState
     services: Mapping[str, ServiceState]
     definitions: Definitions
     observation: Observation
     unchanging: bool
+
+    def shows_the_same(self, other: Picture) -> bool:
+        return (
+            self.project is other.project
+            and self.services is other.services
+            and self.definitions is other.definitions
+            and self.unchanging is other.unchanging
+            and self.observation.replicas == other.observation.replicas
+            and self.observation.routes == other.observation.routes
+            and self.observation.health == other.observation.health
+            and self.observation.routes_known is other.observation.routes_known
+        )
+
+
+class _Calm(msgspec.Struct, frozen=True):
+    """A step that changed nothing in the whole project, as :class:`_Still` is of one service."""
+
+    picture: Picture
     commands: tuple[Command, ...]
     since_s: float
     until_s: float
@@ -112,49 +130,23 @@ class Glances:
         self._calm: _Calm | None = None
         self._agenda: _Agenda | None = None
 
-    def all_again(
-        self,
-        project: ProjectState,
-        services: Mapping[str, ServiceState],
-        observation: Observation,
-        definitions: Definitions,
-        unchanging: bool,
-        now_s: float,
-    ) -> tuple[Command, ...] | None:
+    def all_again(self, picture: Picture, now_s: float) -> tuple[Command, ...] | None:
         """As :meth:`again`, for the whole project."""
         calm = self._calm
-        if (
-            calm is not None
-            and calm.project is project
-            and calm.services is services
-            and calm.definitions is definitions
-            and calm.unchanging is unchanging
-            and calm.since_s <= now_s < calm.until_s
-            and _shows_the_same(calm.observation, observation)
-        ):
+        if calm is not None and calm.since_s <= now_s < calm.until_s and calm.picture.shows_the_same(picture):
             return calm.commands
         return None
 
-    def keep_all(
-        self,
-        project: ProjectState,
-        services: Mapping[str, ServiceState],
-        observation: Observation,
-        definitions: Definitions,
-        unchanging: bool,
-        commands: tuple[Command, ...],
-        now_s: float,
-    ) -> None:
+    def keep_all(self, picture: Picture, commands: tuple[Command, ...], now_s: float) -> None:
         """A step has left the project and all its services as they were, and had nothing to tell."""
-        for name, state in services.items():
-            still = self._stills.get((name, unchanging))
+        for name, state in picture.services.items():
+            still = self._stills.get((name, picture.unchanging))
             if still is None or still.state is not state:
                 self._calm = None
                 return
-        until_s = min([w for w in self._wakes_s(services, definitions) if w > now_s], default=float("inf"))
-        self._calm = _Calm(
-            project, services, definitions, observation, unchanging, commands, now_s, until_s - 2 * MARGIN_S
-        )
+        wakes_s = self._wakes_s(picture.services, picture.definitions)
+        until_s = min([w for w in wakes_s if w > now_s], default=float("inf"))
+        self._calm = _Calm(picture, commands, now_s, until_s - 2 * MARGIN_S)
 
     def again(
         self, state: ServiceState, sight: Sight, definitions: Definitions, now_s: float
@@ -248,15 +240,6 @@ class Glances:
         if kept is None or kept.applied != applied or kept.wanted != wanted or kept.statuses != statuses:
             kept = self._compared = _Compared(wanted, statuses, applied, difference(wanted, statuses, applied))
         return kept.difference
-
-
-def _shows_the_same(one: Observation, other: Observation) -> bool:
-    return (
-        one.replicas == other.replicas
-        and one.routes == other.routes
-        and one.health == other.health
-        and one.routes_known is other.routes_known
-    )
 
 
 def _depends_on_the_look(instance: Instance) -> bool:

@@ -19,6 +19,7 @@ from fairlead.rollout.glance import (
     NO_REPLICAS,
     NO_ROUTES,
     Glances,
+    Picture,
     Sight,
     Ways,
     replicas_by_service,
@@ -39,6 +40,7 @@ _P = InstancePhase
 _R = RolloutPhase
 _T = TransactionPhase
 Services = dict[str, ServiceState]
+Sighted = Mapping[str, Mapping[str, RouteStatus]]
 
 
 class ProjectStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,14 +71,12 @@ def step_project(
     not changed is not worked out again.
     """
     glances = glances or Glances()
-    asked = glances.all_again(project, services, observation, definitions, unchanging, now_s)
+    picture = Picture(project, services, definitions, observation, unchanging)
+    asked = glances.all_again(picture, now_s)
     if asked is not None:
         return ProjectStep(project=project, services=services, commands=asked)
-    before = project
     sighted = routes_by_service(observation)
-    after, commands, notes = _step_services(
-        project, services, observation, sighted, definitions, now_s, unchanging, glances
-    )
+    after, commands, notes = _step_services(picture, sighted, now_s, glances)
     project = watch_release(project, services, after, now_s)
     project, after, told = settle_release(project, after, definitions, now_s)
     notes.extend(told)
@@ -84,38 +84,39 @@ def step_project(
         after = _leave(after, definitions)
     after = {name: state for name, state in after.items() if not _is_withdrawn(state)}
     same = len(after) == len(services) and all(services.get(name) is state for name, state in after.items())
-    routes: list[Route] = []
-    for name in sorted(after):
-        routes.extend(glances.routes(after[name], definitions, sighted.get(name, NO_ROUTES)))
-    if project.leaving:
-        routes = _open_already(routes, observation)
-    why = (
-        glances.difference(tuple(routes), observation.routes, project.applied_routes)
-        if observation.routes_known
-        else ""
-    )
-    if observation.routes_known and not why and not unchanging:
-        why = AGAIN
-    if why:
-        commands.insert(0, ApplyRoutes(routes=tuple(routes), cause=why, release=project.release))
-    gone = not after and not why and observation.routes_known and (project.leaving or _never_served(project))
+    change = _change_of_routes(project, after, sighted, picture, glances)
+    if change is not None:
+        commands.insert(0, change)
+    told_all = observation.routes_known and change is None
+    gone = not after and told_all and (project.leaving or _never_served(project))
     found: Mapping[str, ServiceState] = services if same else after
-    if same and project is before and not notes and not gone:
-        glances.keep_all(project, services, observation, definitions, unchanging, tuple(commands), now_s)
+    if same and project is picture.project and not notes and not gone:
+        glances.keep_all(picture, tuple(commands), now_s)
     return ProjectStep(project=project, services=found, commands=tuple(commands), notes=tuple(notes), gone=gone)
 
 
+def _change_of_routes(
+    project: ProjectState, services: Services, sighted: Sighted, picture: Picture, glances: Glances
+) -> ApplyRoutes | None:
+    """What the proxy has to be told; None: nothing, or it does not answer."""
+    observation = picture.observation
+    if not observation.routes_known:
+        return None
+    wanted: list[Route] = []
+    for name in sorted(services):
+        wanted.extend(glances.routes(services[name], picture.definitions, sighted.get(name, NO_ROUTES)))
+    routes = tuple(_open_already(wanted, observation) if project.leaving else wanted)
+    why = glances.difference(routes, observation.routes, project.applied_routes)
+    if not why and not picture.unchanging:
+        why = AGAIN
+    return ApplyRoutes(routes=routes, cause=why, release=project.release) if why else None
+
+
 def _step_services(
-    project: ProjectState,
-    services: Mapping[str, ServiceState],
-    observation: Observation,
-    sighted: Mapping[str, Mapping[str, RouteStatus]],
-    definitions: Mapping[str, Definition],
-    now_s: float,
-    unchanging: bool,
-    glances: Glances,
+    picture: Picture, sighted: Sighted, now_s: float, glances: Glances
 ) -> tuple[Services, list[Command], list[Note]]:
-    after: Services = dict(services)
+    project, observation, definitions = picture.project, picture.observation, picture.definitions
+    after: Services = dict(picture.services)
     commands: list[Command] = []
     notes: list[Note] = []
     replicas = replicas_by_service(observation)
@@ -127,7 +128,7 @@ def _step_services(
             health=tuple([observation.health.get(instance.id) for instance in state.instances]),
             routes=sighted.get(name, NO_ROUTES),
             routes_known=observation.routes_known,
-            unchanging=unchanging,
+            unchanging=picture.unchanging,
             paused=project.paused,
             releasing=releasing,
         )
