@@ -20,6 +20,7 @@ from fairlead.rollout import commands, release, steering
 from fairlead.rollout.commands import ApplyRoutes, Command
 from fairlead.rollout.glance import Glances
 from fairlead.rollout.invariants import check
+from fairlead.rollout.lifecycle import is_undecided
 from fairlead.rollout.machine import Settled, step
 from fairlead.rollout.notes import Note
 from fairlead.rollout.pools import settings_digest
@@ -84,7 +85,10 @@ class Core(Operators):
         ]
         self._restless.discard(book.name)
         broken = (Note(kind="invariant-violated", message=text, service="", level="error") for text in alarms)
-        return self._commit(after, now_s, orders=wanted, notes=(*result.notes, *broken))
+        orders = self._commit(after, now_s, orders=wanted, notes=(*result.notes, *broken))
+        if any(is_undecided(state, taken_at_s, now_s) for state in after.services.values()):
+            self._restless.add(after.name)
+        return orders
 
     def settle(self, project: str, intent: int, command: Command, error: FairleadError | None, now_s: float) -> None:
         """A command was carried out, or failed."""

@@ -176,6 +176,15 @@ def _missing(instance: Instance, view: ServiceView, now_s: float) -> Instance:
     return replace(fail(instance, "is gone: somebody removed it"), outside=True)
 
 
+def is_undecided(state: ServiceState, taken_at_s: float, now_s: float) -> bool:
+    """Whether the look that was begun at ``taken_at_s`` came late and shows less than one begun now would: a replica
+    is missing for long enough, and was not yet when looking began."""
+    return any(
+        instance.missing_since_s is not None and taken_at_s < instance.missing_since_s + MISSING_S <= now_s
+        for instance in state.instances
+    )
+
+
 def _ended(instance: Instance, how: Exit, view: ServiceView, policy: ServicePolicy | None) -> Instance:
     if instance.phase in (_P.DRAINING, _P.STOPPING):
         return move(instance, _P.STOPPED)

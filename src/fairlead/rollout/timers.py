@@ -22,9 +22,6 @@ from fairlead.rollout.states import InstancePhase, RolloutPhase
 MARGIN_S = 0.001
 """Added to each moment, so that rounding never wakes anybody a hair too early, for nothing, again and again."""
 
-LOOKS = (1, 2, 4, 8)
-"""A list that was to show that a replica is gone may have been begun too early, and have arrived late."""
-
 _P = InstancePhase
 _R = RolloutPhase
 
@@ -52,8 +49,7 @@ def moments_of(
 
 def _of_instance(state: ServiceState, instance: Instance, policy: ServicePolicy | None) -> Iterator[float]:
     if instance.missing_since_s is not None:
-        for times in LOOKS:
-            yield instance.missing_since_s + times * MISSING_S
+        yield instance.missing_since_s + MISSING_S
     match instance.phase:
         case _P.STARTING if instance.ready_at_s is None and not (policy and policy.job):
             started_s = instance.started_at_s if instance.started_at_s is not None else instance.created_at_s
