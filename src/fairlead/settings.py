@@ -20,7 +20,7 @@ SOCKET_PATH_LIMIT_BYTES = 107
 """What fits into ``sockaddr_un`` on Linux with its closing zero; longer paths cannot be bound or connected to."""
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
-ENGINES = ("process", "docker", "swarm", "kubernetes")
+ENGINES = ("process", "docker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from fairlead.settings import ENGINES
+
 if TYPE_CHECKING:
     from fairlead.api.client import Client
 
-ENGINES = ("process", "docker")
 _RUNS = frozenset({"starting", "ready", "draining"})
 _TIMEOUT_S = 0.5
 

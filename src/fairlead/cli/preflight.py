@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from fairlead.capabilities import EngineCapabilities, Support
-from fairlead.cli.candidates import ENGINES
 from fairlead.cli.output import note, say
 from fairlead.cli.paint import Tone, columns, is_terminal, paint
 from fairlead.errors import RefusedError
 from fairlead.plan.preflight import Finding
+from fairlead.settings import ENGINES
 
 _TONES = {Support.HONOURED: Tone.GOOD, Support.IGNORED: Tone.WARN, Support.REFUSED: Tone.BAD}
 _MOST_LINES = 20

@@ -34,7 +34,7 @@ def converge(
 ) -> ServiceState:
     """``state`` with replicas created, taken back and drained as the target and the rollout want it."""
     state = _take_back(state, view, now_s)
-    state = _keep_others(state, view, definitions, now_s)
+    state = _keep_serving(state, view, definitions, now_s)
     state = _drain_others(state, view, definitions, now_s)
     if not releasing or state.leaving or state.target is None:
         state = _forget_jobs(state)
@@ -89,7 +89,7 @@ def _back(instance: Instance, now_s: float) -> Instance:
     )
 
 
-def _keep_others(
+def _keep_serving(
     state: ServiceState, view: ServiceView, definitions: Mapping[str, Definition], now_s: float
 ) -> ServiceState:
     """Replicas that were to leave and are still in the pool stay there as far as those that replace them were lost

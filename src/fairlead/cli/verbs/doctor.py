@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fairlead.cli.candidates import ENGINES
 from fairlead.cli.options import json_option
+from fairlead.settings import ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
