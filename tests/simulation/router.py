@@ -160,7 +160,11 @@ class SimRouter:
         return False
 
     def _half(self, project: str, routes: tuple[Route, ...]) -> tuple[Route, ...]:
-        """A part of the way from what is served to ``routes``: some listeners, some endpoints, the others as before."""
+        """A part of the way from what is served to ``routes``: some listeners, some endpoints, the others as before.
+
+        A listener that is opened in such a part has nobody yet: from there nobody is served until the next change,
+        which the injector answers for.
+        """
         chance = self._sim.world.rng
         wanted = {route.key: route for route in routes}
         found = []
@@ -168,8 +172,13 @@ class SimRouter:
             old, new = self.routes.get(key), wanted.get(key)
             if old is None or new is None:
                 kept = (new if old is None else old) if chance.random() < 0.5 else None
-                if kept is not None:
-                    found.append(kept if old is not None else replace(kept, endpoints=()))
+                if kept is None:
+                    continue
+                if old is None:
+                    kept = replace(kept, endpoints=())
+                    if project == PROJECT:
+                        self._sim.capacity.touch(kept.service)
+                found.append(kept)
                 continue
             before = {e.replica_id: e for e in old.endpoints}
             after = {e.replica_id: e for e in new.endpoints}
