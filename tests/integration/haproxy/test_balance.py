@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import socket
 from collections import Counter
 
 import aiohttp
@@ -129,6 +131,42 @@ async def test_the_replica_learns_who_asked_and_how(world: World) -> None:
         await replica_of(session, stated, headers=sent)
         assert upstream.headers["x-forwarded-for"] == ["203.0.113.7", "127.0.0.1"]
         assert upstream.headers["x-forwarded-proto"] == ["https"], "a TLS terminator on a private address is believed"
+
+
+async def test_what_a_stranger_says_of_its_own_origin_does_not_arrive(world: World) -> None:
+    upstream = await world.upstream("shop.api.1")
+    await world.apply(world.route(), [upstream.endpoint()])
+    claims = "X-Forwarded-For X-Forwarded-Proto X-Forwarded-Host X-Forwarded-Port X-Forwarded-Ssl X-Forwarded-Prefix"
+    sent = dict.fromkeys(f"{claims} Forwarded X-Real-IP x_forwarded_for".split(), "a-lie")
+    assert await _status_as(world, "203.0.113.7", {**sent, "X-Mine": "kept"}) == 200
+    told = {name: values for name, values in upstream.headers.items() if "forwarded" in name or "real" in name}
+    assert told == {
+        "x-forwarded-for": ["203.0.113.7"],
+        "x-forwarded-proto": ["http"],
+        "x-forwarded-host": ["shop.example.org"],
+    }
+    assert upstream.headers["x-mine"] == ["kept"]
+    assert await _status_as(world, "10.0.0.7", sent) == 200
+    assert upstream.headers["x-forwarded-port"] == upstream.headers["x-real-ip"] == ["a-lie"], "a proxy may say it"
+
+
+async def _status_as(world: World, address: str, headers: dict[str, str]) -> int:
+    """What a request from ``address`` is answered, sent by the way that old workers take: with the PROXY protocol."""
+    config = world.router.launcher.files.config.read_text()
+    ((kind, name),) = re.findall(r'bind "?(abns|unix)@([^" ]+)"? accept-proxy', config)
+    if kind == "abns":
+        name = f"\0{name}".ljust(108, "\0")  # HAProxy takes the whole field of the address for the name
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, name)
+        reader, writer = await asyncio.open_connection(sock=connection)
+        lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
+        request = f"GET / HTTP/1.1\r\nHost: shop.example.org\r\nConnection: close\r\n{lines}\r\n"
+        writer.write(f"PROXY TCP4 {address} 127.0.0.1 40000 80\r\n{request}".encode())
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return int(answer.split()[1])
 
 
 async def test_a_quiet_event_stream_counts_as_one(world: World) -> None:

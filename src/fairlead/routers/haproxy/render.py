@@ -24,6 +24,8 @@ STREAM_IDLE_S = 3600
 KEEP_ALIVE_S = 20
 HARD_STOP_AFTER = "7d"
 _PRIVATE = "127.0.0.0/8 ::1 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7 fe80::/10"
+_ORIGIN = "'^(x[-_])?(forwarded([-_].*)?|real[-_]ip)$'"
+"""The headers that tell where a request came from; with `_` for `-` too, since CGI and WSGI make them the same."""
 _NOWHERE = "fl-nowhere"
 _AGAIN = "fl-again-"
 _IDEMPOTENT = "GET HEAD OPTIONS TRACE PUT DELETE"
@@ -276,7 +278,7 @@ def _http_rules(route: Route) -> list[str]:
         *sticky,
         # What a stranger says of its own origin is worth nothing; a proxy on a private address may say it.
         f"    acl trusted src {_PRIVATE}",
-        "    http-request del-header x-forwarded-for unless trusted",
+        f"    http-request del-header {_ORIGIN} -m reg unless trusted",
         "    option forwardfor",
         "    http-request set-header x-forwarded-proto http if !trusted or !{ req.hdr(x-forwarded-proto) -m found }",
         "    http-request set-header x-forwarded-host %[req.hdr(host)]"
