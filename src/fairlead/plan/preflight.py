@@ -13,6 +13,7 @@ from typing import Any
 
 from fairlead.capabilities import EngineCapabilities, KeySupport, Support
 from fairlead.plan.sharing import Clash, Published, clashes
+from fairlead.plan.unheeded import unheeded, unpublished
 from fairlead.spec.model import Deploy, Mark, Project, Resources, Service
 
 _INDEX = re.compile(r"\[\d+\]")
@@ -69,6 +70,9 @@ def table(project: Project, capabilities: EngineCapabilities) -> tuple[Finding, 
             treatment = KeySupport(support=Support.REFUSED, reason=reason)
             key = "image" if service.image else "command"
             found[name, key] = _finding(name, key, treatment, _mark(project, name, key))
+    for lost in (*unheeded(project), *(() if capabilities.publishes_udp else unpublished(project))):
+        treatment = KeySupport(support=Support.IGNORED, reason=lost.reason)
+        found[lost.service, lost.key] = _finding(lost.service, lost.key, treatment, lost.mark)
     for clash in clashes(project):
         found[clash.later.service.name, "ports"] = _refused_port(project, clash)
     return tuple(sorted(found.values(), key=lambda item: (item.file, item.line, item.column, item.service, item.key)))

@@ -6,7 +6,18 @@ from typing import Any
 from fairlead.capabilities import EngineCapabilities, KeySupport, Support
 from fairlead.engines.process.keys import capabilities
 from fairlead.plan.preflight import Finding, preflight, table
-from fairlead.spec.model import Deploy, Mark, Port, Project, Resources, RouteOptions, Service, ServiceOptions
+from fairlead.spec.model import (
+    Deploy,
+    Mark,
+    Port,
+    Project,
+    Resources,
+    RolloutOptions,
+    RouteOptions,
+    Service,
+    ServiceOptions,
+    Strategy,
+)
 
 PROCESS = capabilities({}, root=True)
 
@@ -154,3 +165,46 @@ def test_one_service_cannot_publish_two_ports_as_one() -> None:
     (found,) = preflight(project(api(ports=(PORT, replace(PORT, target=81)))), PROCESS)
     assert (found.key, found.support) == ("ports", Support.REFUSED)
     assert preflight(project(api(ports=(PORT, PORT))), PROCESS) == ()
+
+
+def test_options_that_nothing_carries_out_are_told_with_their_place() -> None:
+    rollout = RolloutOptions(strategy=Strategy.CANARY, steps=(5.0,), bake_s=60.0, analysis={"p95": "<= 1s"})
+    options = ServiceOptions(rollout=rollout, autoscale={"max": 8}, route=RouteOptions(weight=5))
+    marks = {
+        "x-fairlead.autoscale": 2,
+        "services.api.command": 4,
+        "services.api.x-fairlead.rollout.strategy": 6,
+        "services.api.x-fairlead.rollout.steps": 7,
+        "services.api.x-fairlead.rollout.bake": 8,
+        "services.api.x-fairlead.rollout.analysis": 9,
+        "services.api.x-fairlead.route.weight": 10,
+    }
+    found = preflight(project(api(options=options), marks=marks), PROCESS)
+    assert shown(found) == [
+        (2, "x-fairlead.autoscale", "ignored"),
+        (6, "x-fairlead.rollout.strategy", "ignored"),
+        (7, "x-fairlead.rollout.steps", "ignored"),
+        (8, "x-fairlead.rollout.bake", "ignored"),
+        (9, "x-fairlead.rollout.analysis", "ignored"),
+        (10, "x-fairlead.route.weight", "ignored"),
+    ]
+    assert found[1].reason.startswith("the release is rolling, not canary")
+    assert preflight(project(api(options=options), marks=marks), EngineCapabilities(name="x", keys=EVERYTHING)) == found
+
+
+EVERYTHING = {"*": KeySupport(support=Support.HONOURED)}
+
+
+def test_options_that_are_carried_out_are_not_told() -> None:
+    for strategy in (Strategy.ROLLING, Strategy.RECREATE):
+        options = ServiceOptions(rollout=RolloutOptions(strategy=strategy, drain_timeout_s=5.0))
+        assert preflight(project(api(options=options)), PROCESS) == ()
+
+
+def test_a_udp_port_is_told_where_the_engine_leaves_it_to_the_load_balancer() -> None:
+    ports = (Port(target=53, published=53), Port(target=53, published=53, protocol="udp"))
+    marks = {"services.api.ports[0]": 4, "services.api.ports[1]": 5}
+    (found,) = preflight(project(api(ports=ports), marks=marks), PROCESS)
+    assert (found.line, found.key, found.support) == (5, "ports", Support.IGNORED)
+    assert found.reason == "53/udp is published by nobody: the load balancer carries no UDP"
+    assert preflight(project(api(ports=ports)), EngineCapabilities(name="x", keys=EVERYTHING)) == ()

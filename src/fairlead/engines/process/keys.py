@@ -170,6 +170,7 @@ def capabilities(missing: Mapping[str, str], *, root: bool) -> EngineCapabilitie
         limits_memory="memory" not in missing,
         limits_cpu="cpu" not in missing,
         runs_images=False,
+        publishes_udp=False,
         deferred_variables=DEFERRED,
         notices=tuple(f"no {controller} limits: {reason}" for controller, reason in sorted(missing.items())),
     )
