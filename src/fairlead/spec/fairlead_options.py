@@ -6,6 +6,7 @@ key stand the defaults of every service; a service's own key wins, attribute by 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,12 +23,11 @@ from fairlead.spec.model import (
 from fairlead.spec.numbers import nanoseconds
 from fairlead.spec.report import Report
 from fairlead.spec.rules import words
-from fairlead.spec.schema import ANYTHING, TEXT, TEXTS, either, fields, many, record, table
+from fairlead.spec.schema import ANYTHING, DURATION, TEXT, TEXTS, either, fields, many, record, table
 from fairlead.spec.shapes import Shape, check
 from fairlead.spec.tree import Map, Path, Seq, clone
 from fairlead.spec.words import split_words
 
-_DURATION = TEXT
 _COUNT = Shape("integer", low=1)
 _PORT = Shape("integer", low=1, high=65535)
 PROBE = record(
@@ -37,16 +37,16 @@ PROBE = record(
     port=_PORT,
     status=Shape("integer string", low=100, high=599),
     headers=table(TEXT),
-    **fields(_DURATION, "interval timeout initial_delay"),
+    **fields(DURATION, "interval timeout initial_delay"),
     **fields(_COUNT, "failure_threshold success_threshold"),
 )
 _PERCENT = Shape("string number", low=0, high=100)
 _SWITCH = Shape("boolean")
-PROBES = record(startup=PROBE, readiness=PROBE, liveness=PROBE, start_timeout=_DURATION)
+PROBES = record(startup=PROBE, readiness=PROBE, liveness=PROBE, start_timeout=DURATION)
 ROLLOUT = record(
     strategy=Shape("string", choices=tuple(str(strategy) for strategy in Strategy)),
     steps=many(_PERCENT),
-    **fields(_DURATION, "bake drain_timeout stream_timeout hold_timeout watch progress_deadline"),
+    **fields(DURATION, "bake drain_timeout stream_timeout hold_timeout watch progress_deadline"),
     analysis=table(ANYTHING),
 )
 ROUTE = record(
@@ -57,7 +57,7 @@ ROUTE = record(
     sticky=record("cookie", cookie=TEXT),
     weight=Shape("integer", low=0, high=256),
     retries=Shape("integer", low=0, high=100),
-    timeout=_DURATION,
+    timeout=DURATION,
     send_proxy=_SWITCH,
 )
 OPTIONS = record(
@@ -71,6 +71,8 @@ PROJECT_OPTIONS = record(
     engine=either(TEXT, table(ANYTHING)),
 )
 _SHORTEST_INTERVAL_S = 0.1
+_HTTP = re.compile(r"(?::[0-9]{1,5})?(?:/\S*)?|[^\s:/][^\s:]*")
+"""What a probe's `http` may be: a path, its port in front of it, or a path that lacks the slash; never a whole URL."""
 _DURATIONS = frozenset(
     words(
         "interval timeout initial_delay start_timeout bake drain_timeout stream_timeout hold_timeout watch "
@@ -101,6 +103,9 @@ def _check(owner: Map, path: Path, shape: Shape, report: Report) -> None:
     for section in ("probes", "rollout", "route"):
         if isinstance(value.get(section), Map):
             _check_durations(value[section], (*path, section), report)
+    if "engine" in value and shape is OPTIONS:
+        fix = f"write it at the top of the file: x-fairlead: {{engine: {value['engine']}}}"
+        report.problem("one engine runs the whole project", value.mark("engine"), (*path, "engine"), fix)
     rollout = value.get("rollout")
     steps = rollout.get("steps") if isinstance(rollout, Map) else None
     for index, step in enumerate(steps if isinstance(steps, Seq) else ()):
@@ -117,6 +122,7 @@ def _check_probe(probes: Map, kind: str, path: Path, report: Report) -> None:
     if len(ways) != 1 and not report.is_broken(path):
         words = f"{' and '.join(ways)} exclude each other" if ways else "one of http, tcp and command is missing"
         report.problem(words, probes.mark(kind), path, "write for example {http: /health}")
+    _check_question(probe, path, report)
     status = probe.get("status")
     if status is not None:
         try:
@@ -133,6 +139,16 @@ def _check_probe(probes: Map, kind: str, path: Path, report: Report) -> None:
                 (*path, "interval"),
                 "write 100ms or more",
             )
+
+
+def _check_question(probe: Map, path: Path, report: Report) -> None:
+    http, command = probe.get("http"), probe.get("command")
+    if isinstance(http, str) and not _HTTP.fullmatch(http):
+        fix = "write a path such as /health; the port, if it is not the first, in front of it: :9000/health"
+        report.problem(f"{http!r} is not a path", probe.mark("http"), (*path, "http"), fix)
+    if isinstance(command, str | Seq) and not (command.strip() if isinstance(command, str) else command):
+        fix = 'write for example ["curl", "-f", "…"]'
+        report.problem("the command is empty", probe.mark("command"), (*path, "command"), fix)
 
 
 def _check_durations(section: Map, path: Path, report: Report) -> None:

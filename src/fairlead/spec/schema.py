@@ -11,6 +11,7 @@ from typing import Any
 from fairlead.spec.shapes import Shape
 
 TEXT = Shape("string")
+DURATION = Shape("string", duration=True)
 FLAG = Shape("boolean string")
 NUMBER = Shape("number string")
 INTEGER = Shape("integer string")
@@ -91,7 +92,7 @@ BLKIO = closed(
     weight_device=many(closed(path=TEXT, weight=INTEGER)),
 )
 HEALTHCHECK = record(
-    **fields(TEXT, "interval timeout start_period start_interval"),
+    **fields(DURATION, "interval timeout start_period start_interval"),
     disable=FLAG,
     retries=NUMBER,
     test=either(TEXT, TEXTS),
@@ -114,7 +115,8 @@ DEVELOP = either(
     NOTHING,
 )
 _UPDATE = record(
-    **fields(TEXT, "delay failure_action monitor"),
+    **fields(DURATION, "delay monitor"),
+    failure_action=TEXT,
     parallelism=INTEGER,
     max_failure_ratio=NUMBER,
     order=Shape("string", choices=("start-first", "stop-first")),
@@ -143,7 +145,7 @@ DEPLOY = either(
                 devices=many(record("capabilities", **_DEVICE_FIELDS)),
             ),
         ),
-        restart_policy=record(condition=TEXT, delay=TEXT, max_attempts=INTEGER, window=TEXT),
+        restart_policy=record(condition=TEXT, delay=DURATION, max_attempts=INTEGER, window=DURATION),
         placement=record(constraints=TEXTS, preferences=many(record(spread=TEXT)), max_replicas_per_node=INTEGER),
     ),
     NOTHING,
@@ -199,9 +201,10 @@ SERVICE = record(
     **fields(
         TEXT,
         "cgroup_parent container_name cpuset domainname hostname image ipc isolation mac_address network_mode "
-        "platform pull_policy pull_refresh_after restart runtime stop_grace_period stop_signal user uts userns_mode "
+        "platform pull_policy pull_refresh_after restart runtime stop_signal user uts userns_mode "
         "working_dir",
     ),
+    stop_grace_period=DURATION,
     **fields(FLAG, "attach init oom_kill_disable privileged read_only stdin_open tty"),
     **fields(
         NUMBER,

@@ -24,11 +24,13 @@ class Shape:
     """The kinds that a value may have, and what each kind may hold.
 
     ``fields``, ``values``, ``required``, ``extensible`` (``x-`` keys) and ``named`` (keys must be names) speak of
-    mappings; ``item`` and ``unique`` of lists; ``choices``, ``low`` and ``high`` of scalars.
+    mappings; ``item`` and ``unique`` of lists; ``choices``, ``low``, ``high`` and ``duration`` (text such as `30s`) of
+    scalars.
     """
 
     __slots__ = (
         "choices",
+        "duration",
         "extensible",
         "fields",
         "high",
@@ -55,12 +57,13 @@ class Shape:
         choices: tuple[str, ...] = (),
         low: float = -math.inf,
         high: float = math.inf,
+        duration: bool = False,
     ) -> None:
         self.kinds = tuple(kinds.split())
         self.fields, self.values, self.required = fields, values, required
         self.extensible, self.named = extensible, named
         self.item, self.unique = item, unique
-        self.choices, self.low, self.high = choices, low, high
+        self.choices, self.low, self.high, self.duration = choices, low, high, duration
 
     def allows(self, value: Any) -> bool:
         """Whether ``value`` is of one of the kinds; an integer is a number, ``1.0`` is an integer."""
@@ -171,8 +174,11 @@ def _found(value: Any) -> str:
 
 
 def _kind_fix(value: Any, shape: Shape) -> str:
-    scalar = isinstance(value, bool | int | float)
-    if scalar and "string" in shape.kinds:
+    if shape.duration and isinstance(value, int | float) and not isinstance(value, bool):
+        return f"write it with its unit: {value}s"
+    if isinstance(value, float) and "integer" in shape.kinds:
+        return "write an integer"
+    if isinstance(value, bool | int | float) and "string" in shape.kinds:
         return f'write it in quotes: "{json.dumps(value)}"'
     if value is None:
         return f"give it {shape.expected()}, or remove the key"

@@ -72,6 +72,8 @@ def test_the_project_gives_defaults() -> None:
 
 
 HTTP = "write for example {http: /health}"
+PATH = "write a path such as /health; the port, if it is not the first, in front of it: :9000/health"
+ENGINE = "write it at the top of the file: x-fairlead: {engine: docker}"
 DURATION = "write a duration such as 30s, 1m30s or 500ms"
 
 
@@ -87,7 +89,14 @@ DURATION = "write a duration such as 30s, 1m30s or 500ms"
             HTTP,
         ),
         ("{probes: {readiness: {http: /, interval: 50ms}}}", "too short", "write 100ms or more"),
-        ("{probes: {readiness: {http: /, interval: 5}}}", "expected a string", 'write it in quotes: "5"'),
+        ("{probes: {readiness: {http: /, interval: 5}}}", "expected a string", "write it with its unit: 5s"),
+        ("{probes: {readiness: {command: ''}}}", "the command is empty", 'write for example ["curl", "-f", "…"]'),
+        ("{probes: {readiness: {command: []}}}", "the command is empty", 'write for example ["curl", "-f", "…"]'),
+        ("{probes: {readiness: {http: 'http://localhost:80/up'}}}", "not a path", PATH),
+        ("{probes: {readiness: {http: 'localhost:80/up'}}}", "not a path", PATH),
+        ("{probes: {readiness: {http: ':80x/up'}}}", "not a path", PATH),
+        ("{probes: {readiness: {http: '/up now'}}}", "not a path", PATH),
+        ("{engine: docker}", "one engine runs the whole project", ENGINE),
         (
             "{probes: {readiness: {http: /, timeout: soon}}}",
             "not a duration",
@@ -114,3 +123,13 @@ def test_what_is_wrong(options: str, words: str, fix: str) -> None:
 def test_the_project_level_is_checked_too() -> None:
     (found,) = problems("x-fairlead: {rollout: {wait: 5s}}\nservices: {a: {image: x}}")
     assert found.key == "x-fairlead.rollout.wait"
+
+
+@pytest.mark.parametrize(
+    ("written", "port", "path"), [("up", None, "/up"), ("/up?a=b", None, "/up?a=b"), (":80", 80, "/")]
+)
+def test_the_path_of_a_probe(written: str, port: int | None, path: str) -> None:
+    loaded = project(f"services: {{a: {{image: x, x-fairlead: {{probes: {{readiness: {{http: '{written}'}}}}}}}}}}")
+    probe = loaded.services["a"].options.probes.readiness
+    assert probe is not None
+    assert (probe.port, probe.path) == (port, path)
