@@ -15,6 +15,7 @@ from fairlead.controller.controls import UpRequest
 from fairlead.errors import NotFoundError, RefusedError, UsageError
 from fairlead.plan.operations import Action, Operation, Plan
 from fairlead.plan.planner import Current, Wanted, jobs, plan
+from fairlead.plan.preflight import REPLICAS_MOST
 from fairlead.rollout.state import ScaleOverride, ServiceState, Target, Transaction, TransactionPhase
 from fairlead.rollout.states import RolloutPhase
 from fairlead.rollout.steering import begin_rollout, last_good
@@ -55,6 +56,7 @@ def overrides_of(request: UpRequest) -> dict[str, ScaleOverride]:
 
     :raises NotFoundError: the file has no such service.
     :raises UsageError: a number is below 0.
+    :raises RefusedError: a number is above what one machine can have.
     """
     refuse_scale(request)
     services = request.project.services
@@ -67,12 +69,14 @@ def refuse_scale(request: UpRequest) -> None:
         if service not in request.project.services:
             known = ", ".join(sorted(request.project.services)) or "none"
             raise NotFoundError(f"--scale: the project has no service {service!r}", hint=f"services: {known}")
-        _refuse_negative(service, replicas)
+        _refuse_number(service, replicas)
 
 
-def _refuse_negative(service: str, replicas: int) -> None:
+def _refuse_number(service: str, replicas: int) -> None:
     if replicas < 0:
         raise UsageError(f"{service}={replicas}: the number of replicas must be 0 or more")
+    if replicas > REPLICAS_MOST:
+        raise RefusedError(f"{service}={replicas}: a service can have at most {REPLICAS_MOST} replicas")
 
 
 def effective_replicas(in_file: int, override: ScaleOverride | None) -> int:
@@ -196,6 +200,8 @@ def set_scale(book: Book, numbers: Mapping[str, int]) -> Book:
     """``book`` with other numbers of replicas.
 
     :raises NotFoundError: the project has no such service.
+    :raises UsageError: a number is below 0.
+    :raises RefusedError: a number is above what one machine can have.
     """
     services = dict(book.services)
     overrides = dict(book.project.scale)
@@ -206,7 +212,7 @@ def set_scale(book: Book, numbers: Mapping[str, int]) -> Book:
         if state is None or state.target is None:
             known = ", ".join(sorted(services)) or "none"
             raise NotFoundError(f"{book.name} has no service {name!r}", hint=f"services: {known}")
-        _refuse_negative(name, replicas)
+        _refuse_number(name, replicas)
         base = book.stored[state.target.definition_id].revision.service.replicas
         overrides[name] = ScaleOverride(base=base, replicas=replicas)
         services[name] = replace(state, target=replace(state.target, replicas=replicas), restarts={})

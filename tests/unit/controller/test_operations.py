@@ -192,6 +192,7 @@ async def test_what_is_refused_changes_nothing(house: House) -> None:
             await refused(call, NotFoundError, "no project 'shop'", house)
         await refused(controller.up(request(service(), scale={"web": 1})), NotFoundError, "no service 'web'", house)
         await refused(controller.up(request(service(), scale={"api": -1})), UsageError, "0 or more", house)
+        await refused(controller.up(request(service(), scale={"api": 1001})), RefusedError, "at most 1000", house)
         await refused(controller.up(request(service(), engine="podman")), RefusedError, "no engine", house)
         await succeeded(controller, await controller.up(request(service())))
         wrong = (
@@ -201,6 +202,7 @@ async def test_what_is_refused_changes_nothing(house: House) -> None:
             (controller.restart("shop", ("web",)), NotFoundError, "no service 'web'"),
             (controller.scale("shop", {"web": 2}), NotFoundError, "no service 'web'"),
             (controller.scale("shop", {"api": -1}), UsageError, "0 or more"),
+            (controller.scale("shop", {"api": 1001}), RefusedError, "at most 1000"),
             (controller.operation("shop", "9-z"), NotFoundError, "no operation"),
             (controller.up(request(service(), engine="docker")), RefusedError, "runs on the engine process"),
         )

@@ -208,3 +208,13 @@ def test_a_udp_port_is_told_where_the_engine_leaves_it_to_the_load_balancer() ->
     assert (found.line, found.key, found.support) == (5, "ports", Support.IGNORED)
     assert found.reason == "53/udp is published by nobody: the load balancer carries no UDP"
     assert preflight(project(api(ports=ports)), EngineCapabilities(name="x", keys=EVERYTHING)) == ()
+
+
+def test_more_replicas_than_one_controller_can_care_for_are_refused_with_their_place() -> None:
+    marks = {"services.api.command": 3, "services.api.deploy.replicas": 5}
+    assert preflight(project(api(deploy=Deploy(replicas=1000)), marks=marks), PROCESS) == ()
+    found = preflight(project(api(deploy=Deploy(replicas=1001)), marks=marks), PROCESS)
+    assert shown(found) == [(5, "deploy.replicas", "refused")]
+    assert found[0].reason == "a service can have at most 1000 replicas"
+    found = preflight(project(api(scale=1001), marks={"services.api.scale": 4}), PROCESS)
+    assert shown(found) == [(4, "scale", "refused")]
