@@ -19,6 +19,8 @@ from fairlead.controller.execute import Executor
 from fairlead.errors import FairleadError, StoreConflictError
 from fairlead.observed import Observation, ReplicaHealth
 from fairlead.probes.runner import HealthMonitor
+from fairlead.routers.words import Outage
+from fairlead.store.base import Severity
 
 FIRST_RETRY_S = 1.0
 MOST_RETRY_S = 30.0
@@ -113,9 +115,24 @@ class Supervisor:
                 self._wake_all()
 
     async def _router_events(self, engine_name: str) -> None:
+        last = ""
         async for word in self._adapters.router(engine_name).events():
             _log.info("router", event=word)
+            if isinstance(word, Outage) and word != last:  # what is tried again and again is told once
+                self._tell_all(engine_name, f"load balancer: {word}")
+            last = word
             self._wake_all()
+
+    def _tell_all(self, engine_name: str, message: str) -> None:
+        """Put an event into every project that runs on ``engine_name``."""
+        here = [name for name, book in self._core.books.items() if not book.gone and book.project.engine == engine_name]
+        for project in here:
+            try:
+                self._core.tell(project, "router", message, self._clock.now_s(), Severity.WARNING)
+            except StoreConflictError:
+                raise
+            except FairleadError as error:
+                _log.warning("cannot write down", project=project, error=error.message)
 
     def _on_health(self, replica_id: str, health: ReplicaHealth) -> None:
         driver = self._driver_of(replica_id)

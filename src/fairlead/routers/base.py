@@ -77,7 +77,10 @@ class Router(Protocol):
         ...
 
     def events(self) -> AsyncIterator[str]:
-        """A word whenever the proxy died and was brought back, or an endpoint's passive health changed."""
+        """A word whenever the proxy died and was brought back, or an endpoint's passive health changed.
+
+        What befell the whole proxy is an :class:`~fairlead.routers.words.Outage`.
+        """
         ...
 
     async def supervise(self) -> None:

@@ -16,7 +16,7 @@ import msgspec
 
 from fairlead.errors import PortTakenError, RouterError, RouterUnavailableError
 from fairlead.routers.base import RouterCapabilities, TrafficSample
-from fairlead.routers.words import Words
+from fairlead.routers.words import Outage, Words
 from fairlead.routing import Endpoint, EndpointState, EndpointStatus, Reach, Route, RouteStatus
 from fairlead.spec.model import RouteProtocol
 
@@ -176,9 +176,9 @@ class MemoryRouter:
             await self._died.wait()
             self._died.clear()
             if any(self._projects.values()):
-                self._words.tell("memory router ended")
+                self._words.tell(Outage("memory router ended"))
                 self._alive = True
-                self._words.tell("memory router was brought back")
+                self._words.tell(Outage("memory router was brought back"))
 
     async def close(self) -> None:
         """Nothing is held."""

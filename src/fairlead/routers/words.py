@@ -12,6 +12,12 @@ from collections.abc import AsyncIterator
 _KEPT = 256
 
 
+class Outage(str):
+    """A word of which everybody should know whose requests go this way: some of them were lost, or will be."""
+
+    __slots__ = ()
+
+
 class Words:
     """Words told while nobody listened go to the first one who does."""
 

@@ -155,6 +155,46 @@ async def test_a_replica_that_crashes_leaves_its_last_words(house: House) -> Non
         await eventually(are_kept, "the last words are in the events")
 
 
+async def test_a_load_balancer_that_died_is_told_to_every_project_that_it_serves(house: House) -> None:
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service())))
+        await succeeded(controller, await controller.up(request(service(port=8081), name="blog")))
+        await succeeded(controller, await controller.up(request(service(port=8082), name="left")))
+        await succeeded(controller, await controller.down("left", volumes=False))
+        house.router.die()
+
+        async def outages(project: str) -> list[tuple[str, Severity]]:
+            told = [event async for event in controller.events(project) if event.kind == "router"]
+            return [(event.message, event.severity) for event in told]
+
+        expected = [
+            ("load balancer: memory router ended", Severity.WARNING),
+            ("load balancer: memory router was brought back", Severity.WARNING),
+        ]
+        for project in ("shop", "blog"):
+
+            async def is_told(project: str = project) -> bool:
+                return await outages(project) == expected
+
+            await eventually(is_told, f"both words are in the events of {project}")
+        assert await outages("left") == []
+
+
+async def test_a_full_disk_does_not_end_listening_to_the_load_balancer(house: House) -> None:
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service())))
+        house.store.full = True
+        house.router.die()
+        await eventually(lambda: house.router._alive, "it is brought back")
+        house.store.full = False
+        house.router.die()
+
+        async def is_told() -> bool:
+            return any([event.kind == "router" async for event in controller.events("shop")])
+
+        await eventually(is_told, "its second end is in the events")
+
+
 async def test_one_without_a_probe_that_vanished_unseen_is_replaced(house: House) -> None:
     """Nobody asks it anything, so nothing but the engine's list can tell that it has gone."""
     async with house.running() as controller:

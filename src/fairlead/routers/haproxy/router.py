@@ -29,7 +29,7 @@ from fairlead.routers.haproxy.record import recorded
 from fairlead.routers.haproxy.render import Environment, hold_map
 from fairlead.routers.haproxy.state import DamagedStateError, Desired, load, save, set_aside
 from fairlead.routers.haproxy.status import Counters, PassiveHealth, WorkerReport, report, samples, statuses
-from fairlead.routers.words import Words
+from fairlead.routers.words import Outage, Words
 from fairlead.routing import Reach, Route, RouteStatus
 
 LOCK_DEADLINE_S = 60.0
@@ -224,14 +224,14 @@ class HAProxyRouter:
             try:
                 await self._revive()
             except RouterError as error:
-                self._words.tell(f"haproxy cannot be brought back: {error.message}")
+                self._words.tell(Outage(f"haproxy cannot be brought back: {error.message}"))
                 await asyncio.sleep(_REVIVE_PAUSE_S)
 
     async def _revive(self) -> None:
         async with self._exclusive():
             if await self._proxy.live() is not None:
                 return
-            self._words.tell("haproxy ended")
+            self._words.tell(Outage("haproxy ended"))
             await self._launcher.stop()
             desired = self._stored()
             wanted, lost = await self._without_taken(frontends(desired))
@@ -239,9 +239,9 @@ class HAProxyRouter:
                 await self._proxy.prepare(wanted)
                 live = await self._start(wanted)
                 await self._set_pools(live.worker, wanted)
-                self._words.tell("haproxy was brought back")
+                self._words.tell(Outage("haproxy was brought back"))
             for problem in lost:
-                self._words.tell(f"haproxy could not take a listener back: {problem}")
+                self._words.tell(Outage(f"haproxy could not take a listener back: {problem}"))
             if not wanted:
                 raise RouterError("no listener is free")
 
