@@ -73,14 +73,14 @@ def table(project: Project, capabilities: EngineCapabilities) -> tuple[Finding, 
             treatment = KeySupport(support=Support.REFUSED, reason=reason)
             key = "image" if service.image else "command"
             found[name, key] = _finding(name, key, treatment, _mark(project, name, key))
-    for lost in (*unheeded(project), *(() if capabilities.publishes_udp else unpublished(project))):
-        treatment = KeySupport(support=Support.IGNORED, reason=lost.reason)
-        found[lost.service, lost.key] = _finding(lost.service, lost.key, treatment, lost.mark)
         if service.replicas > REPLICAS_MOST:
             key = "scale" if service.deploy.replicas is None else "deploy.replicas"
             reason = f"a service can have at most {REPLICAS_MOST} replicas"
             treatment = KeySupport(support=Support.REFUSED, reason=reason)
             found[name, key] = _finding(name, key, treatment, _mark(project, name, key))
+    for lost in (*unheeded(project), *(() if capabilities.publishes_udp else unpublished(project))):
+        treatment = KeySupport(support=Support.IGNORED, reason=lost.reason)
+        found[lost.service, lost.key] = _finding(lost.service, lost.key, treatment, lost.mark)
     for clash in clashes(project):
         found[clash.later.service.name, "ports"] = _refused_port(project, clash)
     return tuple(sorted(found.values(), key=lambda item: (item.file, item.line, item.column, item.service, item.key)))
