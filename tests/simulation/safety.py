@@ -93,7 +93,7 @@ class Safety:
             return
         out_since_s = sim.router.out_since_s.get(real.id, sim.world.now_s)
         since_s = sim.world.now_s - out_since_s
-        state = self._states.get(real.service)
+        state = self._states.get(real.service) if real.spec.project != NEIGHBOUR else self._neighbour_state
         instance = next((i for i in state.instances if i.id == real.id), None) if state else None
         rollout = real.spec.revision.service.options.rollout
         requests_s = 30.0 if rollout.drain_timeout_s is None else rollout.drain_timeout_s
@@ -139,6 +139,8 @@ class Safety:
             self._own.setdefault(order.project, set()).add(order.command.replica_id)
         if isinstance(order.command, commands.StopReplica):
             state = controller.core.book(order.project).services.get(order.command.service)
+            if order.project == NEIGHBOUR:
+                self._neighbour_state = state
             if state is None or state.leaving:
                 # Its deadlines are those of the moment in which it was decided, whatever a later file says.
                 self._left.add(order.command.replica_id)
