@@ -333,6 +333,12 @@ MISTAKES = (
         "state.rollout.phase in ACTIVE",
     ),
     Mistake(
+        "find only one revision of a project without a record",
+        "controller/adopt.py",
+        "        for spec in mine:\n",
+        "        for spec in mine[:1]:\n",
+    ),
+    Mistake(
         "oversleep: wake for nothing that time alone brings",
         "rollout/glance.py",
         "        return wakes_s[following] if following < len(wakes_s) else None\n",

@@ -85,6 +85,13 @@ class Capacity:
         for bar in self._bars.values():
             bar.touched = True
 
+    def forget(self) -> None:
+        """No controller knows who is ready: only the proxy shows who serves, where a service is behind it."""
+        behind = {real.service for real in self._sim.engine.reals.values() if real.addresses}
+        for name in self._bars.keys() - behind:
+            self._bars[name].floor = 0
+        self._states = {name: state for name, state in self._states.items() if name in behind}
+
     # What the controller decides
 
     def measure(

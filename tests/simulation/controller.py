@@ -43,11 +43,20 @@ class SimController:
         self._timers: dict[str, int] = {}
         self.core = Core(sim.store, holder=name, cores=2, now_s=sim.wall_s())
         self.flying: dict[int, Order] = {}
+        self._recover()
         for project, book in sorted(self.core.books.items()):
             pending = [book.operations[operation_id] for operation_id in book.requests]
             for operation in sorted(pending, key=lambda operation: operation.started_at_s):
                 self.prepare(project, operation.id, int(book.requests[operation.id]["file"]))
         self.wake()
+
+    def _recover(self) -> None:
+        """Go on with what runs and is not known, as `controller.recover` does."""
+        for project in self._sim.projects:
+            book = self.core.books.get(project)
+            specs = self._sim.engine.recall(project) if book is None or book.gone else ()
+            if specs:
+                self.core.adopt(project, "memory", specs, self._sim.wall_s())
 
     def wake(self) -> None:
         """There is a reason to look."""

@@ -87,6 +87,10 @@ class SimEngine:
         whose = f"of {real.spec.project}" if real is not None else self.strangers.get(replica_id, "unknown to it")
         self._sim.safety.on_touch(project, replica_id, whose)
 
+    def recall(self, project: str) -> tuple[ReplicaSpec, ...]:
+        """What the replicas of ``project`` were started from."""
+        return tuple(real.spec for real in self._in_order() if real.spec.project == project)
+
     def start(self, spec: ReplicaSpec, reply: Reply) -> None:
         self._call(spec.id, lambda answer: self._start(spec, answer), reply)
 

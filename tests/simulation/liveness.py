@@ -5,6 +5,7 @@ Run by `sim`. One image may stay bad for ever: a healthy file converges, a broke
 
 from __future__ import annotations
 
+from random import Random
 from typing import TYPE_CHECKING
 
 from fairlead.controller.book import Book
@@ -44,6 +45,7 @@ class Liveness:
 
     def __init__(self, sim: Sim) -> None:
         self._sim = sim
+        self._lost = Random(f"{sim.world.seed}:lost")
 
     def run(self) -> None:
         """Faults, then health: the good file converges, a bad one is taken back, `down` leaves nothing."""
@@ -64,6 +66,42 @@ class Liveness:
             self._down()
         if NEIGHBOUR in sim.projects:
             self._neighbour()
+        if not self._book().gone and self._lost.random() < 0.3:
+            self._lose_store()
+
+    def _lose_store(self) -> None:
+        """What serves goes on though nobody has a record of it; what was under way is completed by saying it again."""
+        sim = self._sim
+        at_rest = self._lost.random() < 0.5
+        sim.scenario.up_good()
+        file = len(sim.scenario.files) - 1
+        sim.clients.burst(10, 20.0)
+        if at_rest:
+            self._settle("a healthy file")
+            self._pass(SETTLED_FOR_S)
+        else:
+            self._pass(self._lost.choice((0.5, 2.0, 5.0, 20.0)) * self._lost.random())
+        plan = sim.leader().core.plan(UpRequest(project=sim.scenario.files[file]))
+        as_said = at_rest and plan.is_empty and not self._book().project.scale
+        before = self._serving()
+        sim.lose_store()
+        sim.scenario.pending = 0
+        self._pass(60.0)
+        if at_rest and self._serving() != before:
+            raise Violation("lost-store", f"{before} served, their record was lost, and {self._serving()} serve")
+        sim.scenario.up_again()
+        self._settle("the same file after a lost store")
+        sim.clients.burst(10, 20.0)
+        self._converged()
+        if as_said and self._serving() != before:
+            raise Violation("lost-store", f"{before} served, the same file was said again, and {self._serving()} serve")
+        self._no_leak()
+        if NEIGHBOUR in sim.projects:
+            self._neighbour()
+
+    def _serving(self) -> list[str]:
+        reals = self._sim.engine.reals.values()
+        return sorted(real.id for real in reals if real.spec.project == PROJECT and real.serves)
 
     def _pass(self, for_s: float) -> None:
         until_s = self._sim.world.now_s + for_s

@@ -41,8 +41,15 @@ class Safety:
         self._seen_releases: object = None
         self._own: dict[str, set[str]] = {}
         self._left: set[str] = set()
+        self._neighbour_state: ServiceState | None = None
         self._neighbour_served = False
         self._neighbour_settled = False
+
+    def forget(self) -> None:
+        """The store is another one, and counts anew."""
+        self._releases = {}
+        self._events = 0
+        self._seen = self._seen_releases = None
 
     # What the engine is asked to do
 

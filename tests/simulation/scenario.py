@@ -227,6 +227,10 @@ class Scenario:
         """A healthy file, for the phase after the world has healed."""
         self.order(self._up(self.good_file()))
 
+    def up_again(self) -> None:
+        """The last file once more."""
+        self.order(self._up(len(self.files) - 1))
+
     def up_bad(self) -> None:
         self.order(self._up(self.mostly_bad_file() if self._more.random() < 0.4 else self.bad_file()))
 

@@ -98,6 +98,15 @@ class Sim:
         self.world.say(controller.name, f"starts with epoch {controller.core.epoch}")
         self.controllers.append(controller)
 
+    def lose_store(self) -> None:
+        """Somebody deletes the record of everything; what runs is all that is left."""
+        self.world.injected("the store is deleted")
+        for controller in list(self.controllers):
+            controller.die("its store is deleted")
+        self.store = SimStore(self.faults, self.world.injected)
+        self.safety.forget()
+        self.capacity.forget()
+
     def on_death(self, controller: SimController) -> None:
         self.controllers.remove(controller)
         if not self.controllers:

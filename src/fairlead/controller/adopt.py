@@ -12,8 +12,8 @@ from fairlead.controller.book import Book, Release, StoredDefinition
 from fairlead.observed import ReplicaSpec
 from fairlead.plan.planner import definition_id, jobs
 from fairlead.rollout.lifecycle import number_of
-from fairlead.rollout.state import Instance, ProjectState, ServiceState, Target
-from fairlead.rollout.states import InstancePhase
+from fairlead.rollout.state import Instance, ProjectState, Rollout, ServiceState, Target
+from fairlead.rollout.states import InstancePhase, RolloutPhase
 
 
 def adopted(project: str, engine: str, specs: Sequence[ReplicaSpec], cores: int, now_s: float) -> Book | None:
@@ -25,13 +25,14 @@ def adopted(project: str, engine: str, specs: Sequence[ReplicaSpec], cores: int,
     services = {}
     targets = {}
     for name in sorted({spec.service for spec in specs}):
-        mine = [spec for spec in specs if spec.service == name]
+        mine = sorted((spec for spec in specs if spec.service == name), key=lambda spec: number_of(spec.id))
+        for spec in mine:
+            own_id = definition_id(spec.revision, job=name in ends)
+            stored[own_id] = StoredDefinition(revision=spec.revision, job=name in ends)
         chosen = _majority(mine)
-        own_id = definition_id(chosen.revision, job=name in ends)
-        stored[own_id] = StoredDefinition(revision=chosen.revision, job=name in ends)
         targets[name] = Target(
             revision_id=chosen.revision.id,
-            definition_id=own_id,
+            definition_id=definition_id(chosen.revision, job=name in ends),
             generation=chosen.generation,
             replicas=len({spec.slot for spec in mine if _key(spec) == _key(chosen)}),
         )
@@ -39,8 +40,9 @@ def adopted(project: str, engine: str, specs: Sequence[ReplicaSpec], cores: int,
             project=project,
             service=name,
             target=targets[name],
-            instances=tuple(_instance(spec, now_s) for spec in sorted(mine, key=lambda spec: number_of(spec.id))),
-            next_number=1 + max(number_of(spec.id) for spec in mine),
+            instances=tuple(_instance(spec, now_s) for spec in mine),
+            next_number=1 + number_of(mine[-1].id),
+            rollout=_unfinished(mine, targets[name], now_s),
         )
     release = Release(
         number=1, kind="adopted", state="succeeded", targets=targets, started_at_s=now_s, ended_at_s=now_s
@@ -64,11 +66,29 @@ def _instance(spec: ReplicaSpec, now_s: float) -> Instance:
     )
 
 
+def _unfinished(specs: Sequence[ReplicaSpec], target: Target, now_s: float) -> Rollout | None:
+    """A release was under way and nobody is left who knows how it was to end: whoever serves goes on serving, as after
+    a rollback that failed, until somebody says what to run."""
+    keys = {_key(spec) for spec in specs}
+    if len(keys) < 2:
+        return None
+    return Rollout(
+        release=1,
+        phase=RolloutPhase.FAILED,
+        origin=None,
+        origin_replicas=0,
+        started_at_s=now_s,
+        progress_at_s=now_s,
+        admitted=target.replicas,
+        message=f"found in the middle of a release, {len(keys)} revisions at a time; `fairlead up` completes it",
+    )
+
+
 def _key(spec: ReplicaSpec) -> tuple[str, int]:
     return (spec.revision.id, spec.generation)
 
 
 def _majority(specs: Sequence[ReplicaSpec]) -> ReplicaSpec:
-    """A replica of the most frequent revision; of the newest where two are equally frequent."""
+    """A replica of the most frequent revision; of the oldest, which has served, where two are equally frequent."""
     counts = Counter(_key(spec) for spec in specs)
-    return max(specs, key=lambda spec: (counts[_key(spec)], number_of(spec.id)))
+    return max(specs, key=lambda spec: (counts[_key(spec)], -number_of(spec.id)))
