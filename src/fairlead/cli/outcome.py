@@ -29,6 +29,12 @@ _FAILURES = {
 }
 
 
+_NOBODY_LISTENS = "connection refused"
+_WHERE_TO_LISTEN = (
+    "nobody listens there: a local process has to listen on $PORT, a container on 0.0.0.0 and the port of the file"
+)
+
+
 def conclude(session: Session, operation: Operation, following: Following) -> int:
     """Follow ``operation`` as asked and say how it ended; the id of the last event that was shown.
 
@@ -103,6 +109,8 @@ def _failure(operation: Operation) -> ReleaseFailedError:
     if operation.message:
         message += f": {operation.message}"
     hint = f"`fairlead events -p {operation.project}` tells how it went, `fairlead logs` what the replicas wrote"
+    if _NOBODY_LISTENS in operation.message:
+        hint = f"{_WHERE_TO_LISTEN}; {hint}"
     if operation.state is OperationState.PAUSED:
         hint = f"`fairlead resume -p {operation.project}` goes on with it, `fairlead rollback` takes it back"
     return ReleaseFailedError(message, hint=hint)

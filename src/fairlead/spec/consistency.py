@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fairlead.spec.report import Report, suggestion
-from fairlead.spec.tree import Map, Path, place
+from fairlead.spec.tree import Map, Path, dotted, place
 
 Entries = Mapping[str, Mapping[str, Any]]
 _PULL_POLICY = r"always|never|build|if_not_present|missing|refresh|daily|weekly|every_(?:[0-9]+[wdhms])+"
+_RESTART_WORDS = ("always", "unless-stopped")
+"""The words of `restart` stand where those of `restart_policy.condition` belong in many files."""
 _RESTART = r"no|always|unless-stopped|on-failure(?::[0-9]+)?"
 
 
@@ -205,8 +207,13 @@ class Consistency:
         ):
             word = (deploy.get(section) or {}).get(key)
             if word and word not in known:
-                path = f"services.{name}.deploy.{section}.{key}"
-                self._report.warn(f"{path}: {word!r} is none of {', '.join(known)}")
+                path = ("services", name, "deploy", section, key)
+                file, line, column = place(self._model, path)
+                meant = "any" if word in _RESTART_WORDS else "not written"
+                self._report.warn(
+                    f"{file}:{line}:{column}: {dotted(path)}: {word!r} is none of {', '.join(known)}; "
+                    f"it counts as {meant}"
+                )
 
     def develop(self, name: str, service: Mapping[str, Any]) -> None:
         for index, watch in enumerate((service.get("develop") or {}).get("watch", ())):

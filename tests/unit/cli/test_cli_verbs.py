@@ -32,8 +32,17 @@ def test_up_that_is_taken_back_exits_5_with_the_cause(invoke: Any, serve: Any) -
     result = invoke("up", "-d")
     assert result.exit_code == 5
     assert "error: shop: release 2 was taken back: shop.api.3 failed: exited with status 3" in result.stderr
+    assert "listen" not in result.stderr
     assert "hint: `fairlead events -p shop`" in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_where_nobody_listens_it_is_said_where_to(invoke: Any, serve: Any) -> None:
+    outcome = "api: 1 of 1 new replicas failed: not ready within 30 s: tcp 127.0.0.1:20346: connection refused"
+    serve(scenes=(Scene("shop.api.3 failed", "error", state="rolled-back", outcome=outcome),))
+    result = invoke("up", "-d")
+    assert "hint: nobody listens there: a local process has to listen on $PORT" in result.stderr
+    assert "`fairlead events -p shop` tells how it went" in result.stderr
 
 
 def test_up_that_pauses_after_a_failure_exits_5(invoke: Any, serve: Any) -> None:

@@ -94,9 +94,11 @@ def test_words_that_no_engine_knows_are_accepted_with_a_notice() -> None:
     assert update is not None
     assert policy is not None
     assert (update.failure_action, policy.condition) == (None, RestartCondition.ANY)
-    assert [warning.partition(":")[0] for warning in loaded.warnings] == [
-        "services.a.deploy.update_config.failure_action",
-        "services.a.deploy.restart_policy.condition",
+    deploy = "services.a.deploy"
+    assert [warning.partition("compose.yaml:")[2] for warning in loaded.warnings] == [
+        f"1:51: {deploy}.update_config.failure_action: 'stop' is none of rollback, pause, continue; "
+        "it counts as not written",
+        f"1:91: {deploy}.restart_policy.condition: 'always' is none of none, on-failure, any; it counts as any",
     ]
 
 
