@@ -107,5 +107,5 @@ async def test_prepare_finds_a_missing_command_before_anything_is_touched(world:
 async def test_prepare_refuses_a_signal_that_could_never_be_sent(world: World, engine: ProcessEngine) -> None:
     service = Service(name="api", command=("sleep", "60"), stop_signal="SIGNOTHING")
     project = Project(name="world", working_dir=str(world.directory), services={"api": service})
-    with pytest.raises(EngineError, match="'SIGNOTHING' is no signal"):
+    with pytest.raises(EngineError, match="api: stop_signal: 'SIGNOTHING' is no signal"):
         await engine.prepare(project, lambda _: None)

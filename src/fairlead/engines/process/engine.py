@@ -40,10 +40,11 @@ from fairlead.engines.process.members import kill_all, usage
 from fairlead.engines.process.procfs import has_ended
 from fairlead.engines.process.replicas import Replica, Replicas
 from fairlead.engines.process.rundir import RunDirectory, project_directories, replica_directories
+from fairlead.engines.process.signal_names import signal_number
 from fairlead.errors import EngineError, EngineUnavailableError, StartFailedError
 from fairlead.observed import Exit, ObservedReplica, ReplicaSpec, ReplicaState
 from fairlead.routing import Address
-from fairlead.spec.model import Hook, Project
+from fairlead.spec.model import Hook, Project, Service
 from fairlead.spec.revision import revision_of
 
 STARTED = "started"
@@ -165,7 +166,7 @@ class ProcessEngine(Engine):
     # -- ending ----------------------------------------------------------------------------------------------
 
     async def signal(self, replica_id: str, signal: str) -> None:
-        number = _signal_number(signal)
+        number = signal_number(signal)
         running = await self._replicas.running(replica_id)
         if running is not None and running[0].pidfd is not None:
             if number in (signals.SIGKILL, signals.SIGTERM, signals.SIGINT, signals.SIGQUIT):
@@ -194,7 +195,7 @@ class ProcessEngine(Engine):
         record = replica.directory.process
         if record is None:
             return
-        number = _signal_number(signal or replica.directory.spec.revision.service.stop_signal or "SIGTERM")
+        number = signal_number(signal or replica.directory.spec.revision.service.stop_signal or "SIGTERM")
         replica.directory.mark(STOPPING)
         if grace_s > 0 and replica.pidfd is not None and not has_ended(replica.pidfd):
             _send_group(record.pid, number)
@@ -289,10 +290,17 @@ class ProcessEngine(Engine):
                     id="", project=project.name, slot=1, generation=0, revision=revision_of(project, service)
                 )
                 self._planner.check(spec)
-                _signal_number(service.stop_signal or "SIGTERM")
+                _check_signal(service)
 
         await asyncio.to_thread(check)
         return project
+
+
+def _check_signal(service: Service) -> None:
+    try:
+        signal_number(service.stop_signal or "SIGTERM")
+    except EngineError as error:
+        raise StartFailedError(f"{service.name}: stop_signal: {error.message}", hint=error.hint) from error
 
 
 def _undo(replica: Replica) -> None:
@@ -322,23 +330,14 @@ def _observed(directory: RunDirectory, ended: Exit | None) -> ObservedReplica:
     )
 
 
-def _signal_number(name: str) -> signals.Signals:
-    try:
-        if name.isdecimal():
-            return signals.Signals(int(name))
-        return signals.Signals[name if name.startswith("SIG") else f"SIG{name}"]
-    except (KeyError, ValueError) as error:
-        raise EngineError(f"{name!r} is no signal", hint="write SIGTERM, SIGINT, SIGQUIT …") from error
-
-
-def _send(pidfd: int, number: signals.Signals) -> None:
+def _send(pidfd: int, number: int) -> None:
     try:
         signals.pidfd_send_signal(pidfd, number)
     except ProcessLookupError:
         return
 
 
-def _send_group(pid: int, number: signals.Signals) -> None:
+def _send_group(pid: int, number: int) -> None:
     """To the replica's own group; its guard keeps the number from being anybody else's."""
     try:
         os.killpg(pid, number)
