@@ -29,8 +29,8 @@ class DockerHarness(EngineHarness):
     def service(self, name: str, doing: Doing) -> Service:
         if doing.impossible:
             return Service(name=name, image=BUSYBOX, command=("no-such-command-anywhere",))
-        script = [f"echo '{line}'" for line in doing.lines]
-        script += ["trap '' TERM"] if doing.deaf else []
+        script = ["trap '' TERM"] if doing.deaf else []
+        script += [f"echo '{line}'" for line in doing.lines]
         script += ["exec sleep 1000"] if doing.exits is None else [f"exit {doing.exits}"]
         return Service(
             name=name,
