@@ -76,7 +76,7 @@ class ByHand:
             project=PROJECT,
             replicas=tuple(self.replicas[key] for key in sorted(self.replicas)),
             health={key: ReplicaHealth(health=health) for key, health in self.health.items()},
-            routes=self.routes if routes_known else {},
+            routes=dict(self.routes) if routes_known else {},
             taken_at_s=taken_s,
             routes_known=routes_known,
         )

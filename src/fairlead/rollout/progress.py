@@ -120,8 +120,8 @@ def gate_deadline_s(state: ServiceState, rollout: Rollout, policy: ServicePolicy
 
 
 def _is_finishing(state: ServiceState, definitions: Mapping[str, Definition], now_s: float) -> bool:
-    """Whether an old replica still has time of its own to end, which those after it may have to wait for."""
-    for instance in state.others():
+    """Whether a replica that leaves still has time of its own to end, for whose place others may have to wait."""
+    for instance in state.instances:
         if instance.phase not in (_P.DRAINING, _P.STOPPING) or instance.draining_since_s is None:
             continue
         policy = policy_for(instance, definitions)

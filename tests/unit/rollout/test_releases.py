@@ -10,7 +10,16 @@ from tests.simulation.byhand import PROJECT, api
 from fairlead.errors import EngineUnavailableError, PortTakenError, RouterUnavailableError
 from fairlead.observed import ExitCause, Health
 from fairlead.rollout import commands
-from fairlead.spec.model import Condition, Dependency, Order, Port, Service, UpdateConfig
+from fairlead.spec.model import (
+    Condition,
+    Dependency,
+    Order,
+    Port,
+    RolloutOptions,
+    Service,
+    ServiceOptions,
+    UpdateConfig,
+)
 
 from .releasing import revision, serving, state_of, worker
 
@@ -190,6 +199,31 @@ def test_a_number_goes_to_nothing_and_back() -> None:
     world.core.scale(PROJECT, {"api": 3}, world.now_s)
     world.run(20)
     assert len(world.pool()) == 3
+
+
+def test_a_release_waits_for_the_place_of_a_replica_that_a_scale_in_let_go() -> None:
+    """Stop-first: its streams may go on for longer than a release may be without progress."""
+    options = ServiceOptions(rollout=RolloutOptions(progress_deadline_s=60.0))
+    update = UpdateConfig(order=Order.STOP_FIRST)
+    world = serving(replace(api(1, replicas=3, update=update), options=options))
+
+    def pass_with_a_stream_open(looks: int, every_s: float) -> None:
+        for _ in range(looks):
+            world.open("shop.api.3", streams=1)
+            world.health = dict.fromkeys(world.health, Health.READY)
+            world.look(every_s)
+            world.carry_out()
+
+    world.core.scale(PROJECT, {"api": 0}, world.now_s)
+    pass_with_a_stream_open(10, 0.2)
+    assert set(world.replicas) == {"shop.api.3"}
+    other_rules = UpdateConfig(order=Order.STOP_FIRST, parallelism=2)
+    world.up(replace(api(1, replicas=2, update=other_rules), options=options))
+    pass_with_a_stream_open(20, 5.0)
+    assert len(world.pool()) == 1
+    world.open("shop.api.3")
+    world.run()
+    assert (state_of(world, 2), len(world.pool())) == ("succeeded", 2)
 
 
 def test_down_leaves_nothing_and_up_begins_a_new_life() -> None:
