@@ -9,7 +9,7 @@ import msgspec
 
 from fairlead.rollout.policy import ServicePolicy, policy_of
 from fairlead.routing import Listen, Route
-from fairlead.spec.model import Order, Port, RouteProtocol, Service
+from fairlead.spec.model import Order, Port, RouteOptions, RouteProtocol, Service
 from fairlead.spec.revision import Revision
 
 NOT_HTTP = frozenset(
@@ -68,6 +68,7 @@ def _route(project: str, service: Service, port: Port, policy: ServicePolicy) ->
         return None
     if port.inside:
         return _inside_route(project, service, port, policy)
+    rules = _rules(service, protocol)
     host = None if port.host_ip in (None, "", "0.0.0.0") else port.host_ip
     return Route(
         project=project,
@@ -75,16 +76,23 @@ def _route(project: str, service: Service, port: Port, policy: ServicePolicy) ->
         target=port.target,
         listen=Listen(port=port.published or 0, host=host),
         protocol=protocol,
-        host=options.host,
-        path=options.path,
+        host=rules.host,
+        path=rules.path,
         balance=options.balance,
-        sticky_cookie=options.sticky_cookie,
+        sticky_cookie=rules.sticky_cookie,
         hold_timeout_s=policy.hold_timeout_s,
         retries=4 if options.retries is None else options.retries,
         timeout_s=options.timeout_s,
         connect_timeout_s=_connect_timeout_s(policy),
         send_proxy=options.send_proxy,
     )
+
+
+def _rules(service: Service, protocol: RouteProtocol) -> RouteOptions:
+    """What only requests have is meant for the HTTP ports; without one it has no meaning, and the router refuses it."""
+    published = (port for port in service.ports if not port.inside)
+    has_http = any(protocol_of(service, port) is RouteProtocol.HTTP for port in published)
+    return RouteOptions() if protocol is RouteProtocol.TCP and has_http else service.options.route
 
 
 def _connect_timeout_s(policy: ServicePolicy) -> float:
