@@ -124,12 +124,12 @@ def earlier_release(book: Book) -> int:
 
     :raises RefusedError: there is none.
     """
-    now = {name: target.revision_id for name, target in current_targets(book).items()}
+    now = {name: target.definition_id for name, target in current_targets(book).items()}
     for number in sorted(book.releases, reverse=True):
         release = book.releases[number]
         if number >= book.project.serving or release.state != "succeeded":
             continue
-        if {name: target.revision_id for name, target in release.targets.items()} != now:
+        if {name: target.definition_id for name, target in release.targets.items()} != now:
             return number
     raise RefusedError(f"{book.name} has no earlier release to go back to", hint="`fairlead history` lists them")
 

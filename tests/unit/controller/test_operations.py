@@ -66,6 +66,22 @@ async def test_deploy_and_the_way_back(house: House) -> None:
         assert middle.revisions != oldest.revisions
 
 
+async def test_the_way_back_from_another_port_leads_to_the_release_before(house: House) -> None:
+    async with house.running() as controller:
+        for asked in (service(version="v1"), service(version="v2"), service(version="v2", port=8081)):
+            house.engine.behaviours["api"] = Behaviour()
+            await succeeded(controller, await controller.up(request(asked)))
+        await succeeded(controller, await controller.rollback("shop", None))
+        newest, third, second, _ = await controller.history("shop")
+        assert (newest.message, newest.revisions) == ("to release 2", second.revisions)
+        assert third.revisions == second.revisions
+
+        async def is_closed() -> bool:
+            return list(await house.router.observe("shop")) == ["shop/api/8080"]
+
+        await eventually(is_closed, "the port of before is open again, and the other one is closed")
+
+
 async def test_a_release_is_watched_and_taken_back_when_it_crashes(house: House) -> None:
     async with house.running() as controller:
         await succeeded(controller, await controller.up(request(service(**replicas(2)))))
