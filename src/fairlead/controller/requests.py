@@ -16,6 +16,7 @@ from fairlead.errors import NotFoundError, RefusedError, UsageError
 from fairlead.plan.operations import Action, Operation, Plan
 from fairlead.plan.planner import Current, Wanted, jobs, plan
 from fairlead.plan.preflight import REPLICAS_MOST
+from fairlead.plan.sharing import handovers
 from fairlead.rollout.state import ScaleOverride, ServiceState, Target, Transaction, TransactionPhase
 from fairlead.rollout.states import RolloutPhase
 from fairlead.rollout.steering import begin_rollout, last_good
@@ -23,6 +24,7 @@ from fairlead.spec.model import Project, Service
 from fairlead.spec.revision import Revision, revision_of
 
 _UNDER_WAY = (TransactionPhase.RUNNING, TransactionPhase.PAUSED, TransactionPhase.ROLLING_BACK)
+_GOING = (Action.REMOVE, Action.UPDATE, Action.RERUN)
 _ENDED_WELL = (RolloutPhase.SUCCEEDED, RolloutPhase.ROLLED_BACK)
 
 
@@ -135,8 +137,11 @@ def earlier_release(book: Book) -> int:
 
 
 def plan_for(book: Book | None, name: str, wanted: Mapping[str, Wanted]) -> Plan:
-    """The plan from what the project has to ``wanted``."""
-    current = {}
+    """The plan from what the project has to ``wanted``.
+
+    :raises RefusedError: a published port would pass to another service while its owner still serves on it.
+    """
+    current: dict[str, Current] = {}
     for service, target in current_targets(book).items() if book is not None and not book.gone else ():
         assert book is not None
         rollout = book.services[service].rollout
@@ -146,7 +151,23 @@ def plan_for(book: Book | None, name: str, wanted: Mapping[str, Wanted]) -> Plan
             replicas=target.replicas,
             settled=rollout is None or rollout.phase in _ENDED_WELL,
         )
-    return plan(name, current, wanted)
+    made = plan(name, current, wanted)
+    _refuse_handovers(made, current, wanted)
+    return made
+
+
+def _refuse_handovers(made: Plan, current: Mapping[str, Current], wanted: Mapping[str, Wanted]) -> None:
+    """Replicas that go serve until the release has succeeded, and the load balancer has one owner for a port."""
+    leaving = {o.service: o.action for o in made.operations if o.service in current and o.action in _GOING}
+    going = {name: current[name].revision.service for name in leaving}
+    for clash in handovers(going, {name: w.revision.service for name, w in wanted.items()}):
+        port, owner, heir = clash.earlier.port.published, clash.earlier.service.name, clash.later.service.name
+        does = "removes" if leaving[owner] is Action.REMOVE else "exchanges the replicas of"
+        raise RefusedError(
+            f"port {port} cannot pass from {owner} to {heir} in the release that {does} {owner}",
+            hint=f"publish another port for {owner}, unchanged, in the release in which {heir} takes this one over; "
+            f"change or remove {owner} in the next",
+        )
 
 
 def begin_release(

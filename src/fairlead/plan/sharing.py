@@ -1,12 +1,12 @@
-"""Published ports that two services of a file want for the same requests.
+"""Published ports that two services want for the same requests: in one file, or before and after a release.
 
-Called by `preflight`. The load balancer would refuse them too, but only in the middle of a release and without a place
-in the file. Pure.
+Called by `preflight` and `controller.requests`. The load balancer would refuse them too, but only in the middle of a
+release and without a place in the file. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fairlead.spec.model import Port, Project, Service
@@ -60,6 +60,31 @@ def clashes(project: Project) -> Iterator[Clash]:
             if found is not None:
                 yield found
             others.append(mine)
+
+
+def handovers(going: Mapping[str, Service], desired: Mapping[str, Service]) -> Iterator[Clash]:
+    """Each port that a service of ``desired`` wants while replicas of another, which are ``going``, serve on it."""
+    for name, owner in sorted(going.items()):
+        kept = {_listens(theirs) for theirs in _published(desired[name])} if name in desired else set()
+        for mine in _published(owner):
+            if _listens(mine) in kept:
+                continue  # Its rule is the new one's from the beginning.
+            for other, service in sorted(desired.items()):
+                if other != name:
+                    found = (_clash(mine, theirs) for theirs in _published(service) if _same_port(mine, theirs))
+                    yield from (clash for clash in found if clash is not None)
+
+
+def _published(service: Service) -> list[Published]:
+    return [Published(service=service, index=i) for i, p in enumerate(service.ports) if p.published and not p.inside]
+
+
+def _listens(published: Published) -> tuple[int | None, str, str | None]:
+    return (published.port.published, published.port.protocol, published.port.host_ip)
+
+
+def _same_port(one: Published, other: Published) -> bool:
+    return _listens(one)[:2] == _listens(other)[:2]
 
 
 def _clash(earlier: Published, later: Published) -> Clash | None:

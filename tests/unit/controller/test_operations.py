@@ -15,7 +15,7 @@ from fairlead.errors import NotFoundError, RefusedError, UsageError
 from fairlead.observed import CommandResult
 from fairlead.routers.base import TrafficSample
 
-from .house import CRASH, House, eventually, refused, replicas, request, service, succeeded
+from .house import CRASH, House, ended, eventually, refused, replicas, request, service, succeeded
 
 
 async def states(controller: Controller) -> dict[str, str]:
@@ -80,6 +80,29 @@ async def test_the_way_back_from_another_port_leads_to_the_release_before(house:
             return list(await house.router.observe("shop")) == ["shop/api/8080"]
 
         await eventually(is_closed, "the port of before is open again, and the other one is closed")
+
+
+async def test_a_port_does_not_change_hands_while_its_owner_goes(house: House) -> None:
+    """The old owner serves on it until the new one is ready, so that both would want it at a time."""
+    old, new = service("api"), service("web")
+    gone = "port 8080 cannot pass from api to web in the release that removes api"
+    changed = "port 8080 cannot pass from api to web in the release that exchanges the replicas of api"
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(old)))
+        await refused(controller.plan(request(new)), RefusedError, gone, house)
+        await refused(controller.plan(request(service("api", "v2", port=None), new)), RefusedError, changed, house)
+        failed = await ended(controller, await controller.up(request(new)))
+        assert (failed.state, failed.release) == (OperationState.FAILED, None)
+        assert gone in failed.message
+        assert [row.number for row in await controller.history("shop")] == [1]
+        for asked in (request(service("api", port=8081), new), request(new)):
+            await succeeded(controller, await controller.up(asked))
+
+        async def is_alone() -> bool:
+            return list(await house.router.observe("shop")) == ["shop/web/8080"]
+
+        await eventually(is_alone, "the port is the new owner's, and the other one is closed")
+        await refused(controller.rollback("shop", 1), RefusedError, "8080 cannot pass from web to api", house)
 
 
 async def test_a_release_is_watched_and_taken_back_when_it_crashes(house: House) -> None:
