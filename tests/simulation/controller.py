@@ -56,7 +56,8 @@ class SimController:
             book = self.core.books.get(project)
             specs = self._sim.engine.recall(project) if book is None or book.gone else ()
             if specs:
-                self.core.adopt(project, "memory", specs, self._sim.wall_s())
+                routes = self._sim.router.observe(project)
+                self.core.adopt(project, "memory", specs, routes, self._sim.wall_s())
 
     def wake(self) -> None:
         """There is a reason to look."""

@@ -23,6 +23,7 @@ from fairlead.plan.operations import Plan
 from fairlead.plan.planner import Wanted
 from fairlead.rollout import steering
 from fairlead.rollout.state import ProjectState, TransactionPhase
+from fairlead.routing import RouteStatus
 
 
 class Operators(Ledger):
@@ -136,11 +137,18 @@ class Operators(Ledger):
         self._commit(after, now_s, events=[project_event(after, "down", "goes down", now_s)])
         return operation
 
-    def adopt(self, project: str, engine: str, specs: Sequence[ReplicaSpec], now_s: float) -> None:
+    def adopt(
+        self,
+        project: str,
+        engine: str,
+        specs: Sequence[ReplicaSpec],
+        routes: Mapping[str, RouteStatus],
+        now_s: float,
+    ) -> None:
         """Take over a project that runs and that the store does not know; nothing happens to one it knows."""
         if project in self.books and not self.books[project].gone:
             return
-        book = adopted(project, engine, specs, self._cores, now_s)
+        book = adopted(project, engine, specs, routes, self._cores, now_s)
         if book is not None:
             before = self._book_or_new(project)
             book = replace(book, operations=before.operations, requests=before.requests)

@@ -6,7 +6,7 @@ Used by `runtime`: at its start for the engine that is there as a rule, and befo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fairlead import logs
 from fairlead.clock import Clock
@@ -14,6 +14,7 @@ from fairlead.controller.adapters import Adapters
 from fairlead.controller.core import Core
 from fairlead.controller.supervise import Supervisor
 from fairlead.errors import FairleadError, StoreConflictError
+from fairlead.routing import RouteStatus
 
 _log = logs.room("controller.recover")
 
@@ -61,6 +62,16 @@ class Recovery:
             for project in await engine.projects():
                 book = self._core.books.get(project)
                 if book is None or book.gone:
-                    self._core.adopt(project, engine_name, await engine.recall(project), self._clock.now_s())
+                    specs = await engine.recall(project)
+                    routes = await self._served(engine_name, project)
+                    self._core.adopt(project, engine_name, specs, routes, self._clock.now_s())
                     self._supervisor.wake(project)
             self._asked.add(engine_name)
+
+    async def _served(self, engine_name: str, project: str) -> Mapping[str, RouteStatus]:
+        """What the proxy serves of ``project``; nothing where it does not answer."""
+        try:
+            return await self._adapters.router(engine_name).observe(project)
+        except FairleadError as error:
+            _log.warning("cannot ask who serves", project=project, error=error.message)
+            return {}

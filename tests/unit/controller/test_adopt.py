@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.simulation.byhand import PROJECT, ByHand, api
 
 from fairlead.controller.book import Book
-from fairlead.observed import ReplicaSpec
+from fairlead.observed import Health, ReplicaSpec
 from fairlead.rollout.commands import StopReplica
 from fairlead.store.memory import MemoryStore
 
@@ -16,7 +16,7 @@ def lose_the_record(world: ByHand) -> None:
     specs = [recalled(book, replica.id) for replica in world.replicas.values()]
     world.store = MemoryStore()
     world.restart_controller()
-    world.core.adopt(PROJECT, "memory", specs, world.now_s)
+    world.core.adopt(PROJECT, "memory", specs, world.routes, world.now_s)
 
 
 def recalled(book: Book, replica_id: str) -> ReplicaSpec:
@@ -75,3 +75,22 @@ def test_at_rest_nothing_is_asked_for() -> None:
     world.run(5)
     assert (world.pool(), world.signalled, world.service().rollout) == (serving, [], None)
     assert not any(isinstance(order.command, StopReplica) for order in world.orders)
+
+
+def test_who_has_left_the_pool_is_not_put_back_and_counts_for_nothing() -> None:
+    """It may have been signalled already."""
+    world = in_the_middle()
+    world.health = dict.fromkeys(world.health, Health.READY)
+    for _ in range(10):
+        if world.pool() == {"shop.api.3", "shop.api.4"}:
+            break
+        world.look()
+        world.carry_out()
+    assert {"shop.api.1", "shop.api.2"} <= set(world.replicas)
+    lose_the_record(world)
+    for _ in range(20):
+        world.look()
+        world.carry_out()
+        assert world.pool() == {"shop.api.3", "shop.api.4"}
+    assert sorted(world.replicas) == ["shop.api.3", "shop.api.4"]
+    assert world.service().rollout is None
