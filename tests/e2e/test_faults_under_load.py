@@ -85,6 +85,36 @@ def test_a_release_survives_its_controller(sandbox: Sandbox, url: str, moment: s
     assert afterwards.report["failed"] == 0, shown(afterwards.report)
 
 
+@pytest.mark.parametrize("moment", ["starting", "draining"])
+@pytest.mark.usefixtures("running")
+def test_a_record_deleted_in_the_middle_of_a_release_costs_no_request(sandbox: Sandbox, url: str, moment: str) -> None:
+    (old,) = revisions(sandbox)
+    states = {"starting": ("creating", "starting"), "draining": ("draining", "stopping")}[moment]
+
+    def has_come() -> bool:
+        rows = sandbox.replicas(PROJECT)
+        # It may have gone on meanwhile.
+        return any(row["state"] in states for row in rows) or revisions(sandbox) not in (set(), {old})
+
+    with Load(url, *EVERYTHING, "--versions=v1,v2") as load:
+        release = sandbox.start("deploy", "api", "--env", "VERSION=v2", "-p", PROJECT)
+        try:
+            sandbox.wait_for(has_come, f"a replica that is {moment}")
+            sandbox.kill_controller()
+            for file in sandbox.home.glob("state.db*"):
+                file.unlink()
+            release.communicate(timeout=60)
+        finally:
+            release.kill()
+            release.communicate()
+        load.wait_until_flowing(100)
+        sandbox.fairlead("deploy", "api", "--env", "VERSION=v2", "-p", PROJECT)
+        sandbox.wait_for(lambda: len(revisions(sandbox) - {old}) == len(revisions(sandbox)) == 1, "the new revision")
+        sandbox.wait_for(lambda: len(ready(sandbox)) == 3, "three replicas")
+    assert load.report["failed"] == 0, shown(load.report)
+    assert sorted(load.report["versions"]) == ["v1", "v2"]
+
+
 @pytest.mark.usefixtures("running")
 def test_traffic_does_not_need_the_controller(sandbox: Sandbox, url: str) -> None:
     before = {row["pid"] for row in ready(sandbox)}
