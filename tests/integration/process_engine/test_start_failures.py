@@ -36,6 +36,12 @@ async def test_no_such_command(world: World, engine: ProcessEngine) -> None:
     assert error.hint
 
 
+async def test_a_directory_that_cannot_be_looked_into_is_passed_over(world: World, engine: ProcessEngine) -> None:
+    """As exec does it; too long a name stands for a directory of another user, which root can read."""
+    error = await refused(world, engine, "gunicrn", environment={"PATH": f"/{'x' * 300}:/bin"})
+    assert error.message.startswith("api: command not found: gunicrn (looked in PATH /xxx")
+
+
 async def test_no_such_path(world: World, engine: ProcessEngine) -> None:
     error = await refused(world, engine, "./serve", "--fast")
     assert error.message == f"api: command not found: {world.directory}/serve"

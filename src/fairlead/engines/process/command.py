@@ -111,7 +111,7 @@ def executable(service: str, argv: Sequence[str], environment: Mapping[str, str]
     refused: Path | None = None
     for directory in search.split(":"):
         path = Path(cwd, directory, name)
-        if path.is_file():
+        if _is_file(path):
             if os.access(path, os.X_OK):
                 return str(path)
             refused = refused or path
@@ -121,6 +121,14 @@ def executable(service: str, argv: Sequence[str], environment: Mapping[str, str]
         f"{service}: command not found: {name} (looked in PATH {search})",
         hint="install it, write its full path, or set PATH in the service's environment",
     )
+
+
+def _is_file(path: Path) -> bool:
+    """Like exec, which goes on to the next directory where it may not look into one."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def exec_failure(service: str, stage: str, number: int, argv: Sequence[str], path: str, cwd: str) -> StartFailedError:
