@@ -121,7 +121,10 @@ class ProcessRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRow:
-    """One service, for `status`. ``phase`` is the rollout's phase, ``steady`` where none is under way."""
+    """One service, for `status`. ``phase`` is the rollout's phase, ``steady`` where none is under way.
+
+    ``ready`` counts replicas of ``revision``, ``old_ready`` those of other revisions, which serve until it does.
+    """
 
     name: str
     revision: str | None
@@ -131,6 +134,7 @@ class ServiceRow:
     message: str
     published: tuple[str, ...] = ()
     """``http://0.0.0.0:8080 -> 8000`` for each published port."""
+    old_ready: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

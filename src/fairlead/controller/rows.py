@@ -60,7 +60,8 @@ def _replica_row(
     health = observation.health.get(instance.id) if observation else None
     started = seen.started_at_s if seen and seen.started_at_s is not None else instance.started_at_s
     requests, streams = _in_flight(instance.id, observation)
-    restarts = state.restarts.get(instance.slot)
+    own = state.target is not None and instance.key == state.target.key
+    restarts = (state.restarts if own else state.origin_restarts).get(instance.slot)
     native = seen.native_id if seen else ""
     ended = _ended(instance, observation)
     return ReplicaRow(
@@ -159,6 +160,7 @@ def _service_row(book: Book, state: ServiceState, observation: Observation | Non
         phase=str(rollout.phase) if telling and rollout else "steady",
         message=rollout.message if telling and rollout else _trouble(state, observation, now_s),
         published=_published(definition, observation),
+        old_ready=sum(i.phase is InstancePhase.READY and not _ended(i, observation) for i in state.others()),
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fairlead.controller.controls import ServiceRow
-from fairlead.controller.rows import project_status
+from fairlead.controller.rows import project_status, replica_rows
 from fairlead.observed import Health, ReplicaHealth
-from fairlead.spec.model import Deploy, UpdateConfig
+from fairlead.spec.model import Deploy, FailureAction, UpdateConfig
 
 from .world import CHOSEN_PORT, World, service
 
@@ -68,3 +68,18 @@ def test_a_failed_rollback_is_no_steady_service() -> None:
         "failed",
         "the rollback failed too: 1 of 2 new replicas failed: exited with status 1",
     )
+
+
+def test_what_the_new_revision_suffers_is_not_told_of_the_old_replicas() -> None:
+    world = World()
+    update = UpdateConfig(failure_action=FailureAction.PAUSE)
+    one = service("api", "v1", 8080, deploy=Deploy(replicas=1, update=update))
+    world.ended(world.up(one))
+    world.up(replace(one, environment={"VERSION": "v2"}))
+    world.crashes = lambda start: True
+    world.for_s(10)
+    rows = {row.id: row for row in replica_rows(world.book, world.observation(), world.now_s)}
+    assert (rows["shop.api.1"].state, rows["shop.api.1"].restarts) == ("ready", 0)
+    assert all(row.restarts > 0 for row in rows.values() if row.id != "shop.api.1")
+    status = row_of(world, "api")
+    assert (status.phase, status.ready, status.old_ready) == ("paused", 0, 1)

@@ -59,7 +59,7 @@ def _print(status: ProjectStatus) -> None:
     rows = [
         (
             service.name,
-            Cell(f"{service.ready}/{service.replicas} ready", _tone(service)),
+            Cell(_ready(service), _tone(service)),
             Cell(service.phase, STATE_TONES.get(service.phase, Tone.BUSY)),
             Cell(service.revision or "", Tone.DIM),
             ", ".join(service.published),
@@ -68,6 +68,11 @@ def _print(status: ProjectStatus) -> None:
         for service in status.services
     ]
     print_table(("",) * 6, rows, indent="  ")
+
+
+def _ready(service: ServiceRow) -> str:
+    old = f" + {service.old_ready} old" if service.old_ready else ""
+    return f"{service.ready}/{service.replicas} ready{old}"
 
 
 def _tone(service: ServiceRow) -> Tone:
