@@ -57,6 +57,10 @@ def _report_spec(error: SpecError) -> int:
 
 
 def _report_click(error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        # Its message is the whole help, and nothing is wrong but that there was no command.
+        print(error.format_message(), file=sys.stderr)
+        return error.exit_code
     hint = None
     if isinstance(error, click.UsageError) and error.ctx is not None:
         hint = f"{error.ctx.command_path} --help"

@@ -329,3 +329,11 @@ def test_the_table_of_help_is_true(invoke: Callable[..., Any]) -> None:
         result = invoke(verb, "--help")
         assert result.exit_code == 0, result.output
         assert result.stdout.startswith(f"Usage: fairlead {verb}")
+
+
+@pytest.mark.parametrize("words", [(), ("controller",)])
+def test_without_a_command_there_is_help_and_no_error(invoke: Any, words: tuple[str, ...]) -> None:
+    result = invoke(*words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Usage: {' '.join(('fairlead', *words))} [OPTIONS] COMMAND")
+    assert "error:" not in result.stderr
