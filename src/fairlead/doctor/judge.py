@@ -59,6 +59,7 @@ def _host(facts: HostFacts) -> Iterator[Finding]:
             else f"sudo ss -ltnp sport = :{holder.port}"
         )
         if holder.name == "haproxy":
+            fix = "`fairlead status --all` shows whether one of your projects publishes it, or publish another port"
             yield Finding(check="ports", level=Level.NOTICE, message=f"port {holder.port} is held by {who}", fix=fix)
         else:
             yield Finding(check="ports", level=Level.ERROR, message=f"port {holder.port} is taken by {who}", fix=fix)

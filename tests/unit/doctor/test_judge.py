@@ -55,6 +55,12 @@ def test_what_is_wrong_with_a_machine(change: dict[str, object], check: str, lev
     assert finding.fix
 
 
+def test_nobody_is_told_to_kill_what_may_be_the_own_load_balancer() -> None:
+    (finding,) = worst(judge_host(replace(HOST, held_ports=(PortHolder(port=80, pid=7, name="haproxy"),))))
+    assert "kill" not in finding.fix
+    assert "`fairlead status --all`" in finding.fix
+
+
 @pytest.mark.parametrize(
     ("change", "check", "level"),
     [
