@@ -168,7 +168,8 @@ def _trouble(state: ServiceState, observation: Observation | None, now_s: float)
     """Why not all of it serves: given up, failing again and again, or not ready; empty where nothing is wrong."""
     given_up = [restarts for restarts in state.restarts.values() if restarts.exhausted]
     if given_up:
-        return f"gave up restarting {len(given_up)} replicas: {given_up[-1].failure}"
+        count = "1 replica" if len(given_up) == 1 else f"{len(given_up)} replicas"
+        return f"gave up restarting {count}: {given_up[-1].failure}"
     serving = {i.slot for i in state.current() if i.phase in (InstancePhase.READY, InstancePhase.COMPLETED)}
     broken = {slot: restarts for slot, restarts in state.restarts.items() if slot not in serving and restarts.failure}
     if broken:

@@ -52,7 +52,7 @@ def test_a_slot_that_was_given_up_shows_its_last_failure() -> None:
     world.crashes = lambda start: True
     world.end("shop.api.1", 3)
     world.for_s(10)
-    assert row_of(world, "api").message == "gave up restarting 1 replicas: exited with status 1"
+    assert row_of(world, "api").message == "gave up restarting 1 replica: exited with status 1"
 
 
 def test_a_failed_rollback_is_no_steady_service() -> None:
