@@ -22,6 +22,7 @@ from fairlead.spec.model import (
 )
 from fairlead.spec.numbers import nanoseconds
 from fairlead.spec.report import Report
+from fairlead.spec.route_words import COOKIE, HOST, PATH
 from fairlead.spec.rules import words
 from fairlead.spec.schema import ANYTHING, DURATION, TEXT, TEXTS, either, fields, many, record, table
 from fairlead.spec.shapes import Shape, check
@@ -103,6 +104,8 @@ def _check(owner: Map, path: Path, shape: Shape, report: Report) -> None:
     for section in ("probes", "rollout", "route"):
         if isinstance(value.get(section), Map):
             _check_durations(value[section], (*path, section), report)
+    if isinstance(value.get("route"), Map):
+        _check_route(value["route"], (*path, "route"), report)
     if "engine" in value and shape is OPTIONS:
         fix = f"write it at the top of the file: x-fairlead: {{engine: {value['engine']}}}"
         report.problem("one engine runs the whole project", value.mark("engine"), (*path, "engine"), fix)
@@ -149,6 +152,19 @@ def _check_question(probe: Map, path: Path, report: Report) -> None:
     if isinstance(command, str | Seq) and not (command.strip() if isinstance(command, str) else command):
         fix = 'write for example ["curl", "-f", "…"]'
         report.problem("the command is empty", probe.mark("command"), (*path, "command"), fix)
+
+
+def _check_route(route: Map, path: Path, report: Report) -> None:
+    """An empty word counts as none: a variable that is not set leaves one."""
+    sticky = route.get("sticky")
+    for owner, where, key, pattern, what, fix in (
+        (route, path, "host", HOST, "host", "write a name such as shop.example.org"),
+        (route, path, "path", PATH, "path", "write a path such as /api"),
+        (sticky, (*path, "sticky"), "cookie", COOKIE, "name of a cookie", "write letters, digits, '_', '.' and '-'"),
+    ):
+        word = owner.get(key) if isinstance(owner, Map) else None
+        if isinstance(owner, Map) and isinstance(word, str) and word and not pattern.fullmatch(word):
+            report.problem(f"{word!r} is no {what}", owner.mark(key), (*where, key), fix)
 
 
 def _check_durations(section: Map, path: Path, report: Report) -> None:

@@ -6,7 +6,6 @@ Called by `router` before anything is touched. The result is what `render` write
 from __future__ import annotations
 
 import ipaddress
-import re
 from dataclasses import dataclass
 
 from fairlead.errors import RouterError
@@ -14,6 +13,7 @@ from fairlead.routers.haproxy.names import frontend_name
 from fairlead.routers.haproxy.state import Desired
 from fairlead.routing import Listen, Route
 from fairlead.spec.model import RouteProtocol
+from fairlead.spec.route_words import COOKIE, HOST, PATH
 
 BALANCE = {
     # The less busy of two drawn by weight. HAProxy's own `leastconn` starves a light canary while there is
@@ -23,9 +23,6 @@ BALANCE = {
     "source": ("balance source", "hash-type consistent"),
 }
 _WILD = (None, "0.0.0.0", "::")
-_HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
-_PATH = re.compile(r"/[A-Za-z0-9._~!$&()*+,;=:@%/-]*")
-_COOKIE = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +102,9 @@ def _check(route: Route) -> None:
     if route.balance not in BALANCE:
         raise RouterError(f"route {route.key}: unknown balance {route.balance!r}", hint=f"one of {', '.join(BALANCE)}")
     for what, value, pattern in (
-        ("host", route.host, _HOST),
-        ("path", route.path, _PATH),
-        ("sticky cookie", route.sticky_cookie, _COOKIE),
+        ("host", route.host, HOST),
+        ("path", route.path, PATH),
+        ("sticky cookie", route.sticky_cookie, COOKIE),
     ):
         if value and not pattern.fullmatch(value):
             raise RouterError(f"route {route.key}: {what} {value!r} has characters that cannot stand there")
