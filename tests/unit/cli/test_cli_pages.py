@@ -11,6 +11,7 @@ import pytest
 from fairlead import errors
 from fairlead.cli.failure import BROKEN_PIPE, INTERRUPTED
 from fairlead.cli.main import _HELP, command
+from fairlead.controller import controls
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -26,6 +27,23 @@ def test_every_option_is_on_the_page_of_its_command(verb: str) -> None:
             assert max(parameter.opts, key=len) in page
     if isinstance(found, click.Group):
         assert all(name in page for name in found.commands)
+
+
+@pytest.mark.parametrize(
+    ("page", "kinds"),
+    [
+        ("README", (controls.Operation,)),
+        ("ps", (controls.ReplicaRow,)),
+        ("top", (controls.ProcessRow,)),
+        ("status", (controls.ProjectStatus, controls.ServiceRow)),
+        ("history", (controls.ReleaseRow,)),
+        ("controller", (controls.ControllerStatus,)),
+    ],
+)
+def test_every_field_of_the_json_is_on_its_page(page: str, kinds: tuple[type, ...]) -> None:
+    text = (DOCS / "commands" / f"{page}.md").read_text()
+    for kind in kinds:
+        assert [name for name in kind.__annotations__ if f"`{name}`" not in text] == []
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:
