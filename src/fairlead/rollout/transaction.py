@@ -16,7 +16,7 @@ from fairlead.rollout.notes import Note
 from fairlead.rollout.policy import UpdatePolicy
 from fairlead.rollout.progress import rules_of
 from fairlead.rollout.state import ProjectState, ServiceState, Transaction, TransactionPhase
-from fairlead.rollout.states import RolloutPhase
+from fairlead.rollout.states import InstancePhase, RolloutPhase
 from fairlead.rollout.steering import roll_back
 from fairlead.spec.model import FailureAction
 
@@ -123,15 +123,28 @@ def _succeed(release: _Release) -> Outcome:
         for name, state in release.services.items()
         if state.target is not None and name in transaction.changed and name in transaction.previous
     ]
+    idle = [name for name in sorted(transaction.changed) if _serves_nothing(release.services.get(name))]
+    told = f"no replica of {', '.join(idle)} serves" if idle else ""
     ended = replace(
         transaction,
         phase=_T.SUCCEEDED,
+        message=told,
         ended_at_s=release.now_s,
         watch_until_s=release.now_s + max(watches, default=0.0),
         watched_slots={},
     )
-    project, services, notes = release.moved(ended, _release_note("release-succeeded", transaction, "serves"))
+    what = f"went on as its update_config says: {told}" if told else "serves"
+    project, services, notes = release.moved(ended, _release_note("release-succeeded", transaction, what))
     return replace(project, serving=transaction.release), services, notes
+
+
+def _serves_nothing(state: ServiceState | None) -> bool:
+    """Every replica failed, and `failure_action: continue` (or a ratio of 1) took that for good enough."""
+    if state is None or state.target is None or state.target.replicas == 0 or state.rollout is None:
+        return False
+    return len(state.rollout.failed_slots) >= state.target.replicas and not any(
+        instance.phase in (InstancePhase.READY, InstancePhase.COMPLETED) for instance in state.current()
+    )
 
 
 def _while_rolling_back(release: _Release) -> Outcome:

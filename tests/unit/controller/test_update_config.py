@@ -69,3 +69,15 @@ def test_a_rollback_that_fails_goes_back_to_what_served_unless_the_file_says_oth
         world.crashes = lambda start: False
         world.for_s(60)
         assert world.book.releases[3].state == phase
+
+
+def test_a_release_that_went_on_until_nothing_serves_says_so() -> None:
+    world = World()
+    update = UpdateConfig(failure_action=FailureAction.CONTINUE)
+    api = service("api", port=8080, deploy=Deploy(replicas=2, update=update))
+    world.ended(world.up(api))
+    world.crashes = lambda start: True
+    assert world.ended(world.up(revised(api))).state is OperationState.FAILED
+    assert "release 2 went on as its update_config says: no replica of api serves" in world.said()
+    assert "release 2 serves" not in world.said()
+    assert world.book.releases[2].message == "no replica of api serves"
