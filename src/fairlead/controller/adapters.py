@@ -13,10 +13,9 @@ from typing import Any
 from fairlead.engines.base import Engine
 from fairlead.errors import RefusedError
 from fairlead.routers.base import Router
-from fairlead.settings import Settings
+from fairlead.settings import ENGINES, Settings
 
 DEFAULT_ENGINE = "process"
-ENGINES = ("process", "docker")
 
 
 class Adapters:
