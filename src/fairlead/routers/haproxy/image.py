@@ -42,8 +42,11 @@ class RouterImage:
         )
         return image, ["haproxy"]
 
+    def _binary_here(self) -> str:
+        return os.path.realpath(find_binary(self._binary))
+
     async def _own(self) -> tuple[str, list[str]]:
-        binary = await asyncio.to_thread(os.path.realpath, find_binary(self._binary))
+        binary = await asyncio.to_thread(self._binary_here)
         libraries = await rootfs.libraries_of(binary)
         mark = await asyncio.to_thread(rootfs.fingerprint, binary, libraries)
         if await images.inspect(self._client, f"{REPOSITORY}:{mark}") is None:
