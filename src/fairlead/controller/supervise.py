@@ -115,12 +115,10 @@ class Supervisor:
                 self._wake_all()
 
     async def _router_events(self, engine_name: str) -> None:
-        last = ""
         async for word in self._adapters.router(engine_name).events():
             _log.info("router", event=word)
-            if isinstance(word, Outage) and word != last:  # what is tried again and again is told once
+            if isinstance(word, Outage):
                 self._tell_all(engine_name, f"load balancer: {word}")
-            last = word
             self._wake_all()
 
     def _tell_all(self, engine_name: str, message: str) -> None:

@@ -79,7 +79,8 @@ class Router(Protocol):
     def events(self) -> AsyncIterator[str]:
         """A word whenever the proxy died and was brought back, or an endpoint's passive health changed.
 
-        What befell the whole proxy is an :class:`~fairlead.routers.words.Outage`.
+        What befell the whole proxy is an :class:`~fairlead.routers.words.Outage`, each told once however often it is
+        tried to bring it back.
         """
         ...
 

@@ -102,6 +102,54 @@ async def test_a_port_lost_while_it_was_down_keeps_no_other_route_down(world: Wo
     assert (await world.router.observe("shop"))[lost.key].listening, "free again: the next apply takes it"
 
 
+async def test_what_is_tried_again_and_again_is_told_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    upstream = await world.upstream("shop.api.1")
+    stated = await world.apply(world.route(), [upstream.endpoint()])
+    await world.kill()
+
+    async def dead() -> bool:
+        return not world.router.launcher.pids()
+
+    await until(dead)
+    tries = 0
+    stop = world.router.launcher.stop
+
+    async def counted() -> None:
+        nonlocal tries
+        tries += 1
+        await stop()
+
+    async def tried_often() -> bool:
+        return tries >= 3
+
+    monkeypatch.setattr(world.router.launcher, "stop", counted)
+    told: list[str] = []
+
+    async def listen() -> None:
+        events = world.router.events()
+        while True:
+            told.append(await anext(events))
+
+    async def is_back() -> bool:
+        return "haproxy was brought back" in told
+
+    with socket.socket() as thief:
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        thief.bind(("0.0.0.0", stated.listen.port))
+        thief.listen()
+        tasks = [asyncio.create_task(world.router.supervise()), asyncio.create_task(listen())]
+        try:
+            await until(tried_often)
+            thief.close()
+            await until(is_back)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+    assert len(told) == len(set(told)), told
+    assert (told[0], told[-1]) == ("haproxy ended", "haproxy was brought back")
+
+
 async def test_a_successor_takes_over_without_a_reload(world: World) -> None:
     upstream = await world.upstream("shop.api.1")
     stated = await world.apply(world.route(), [upstream.endpoint()])

@@ -73,6 +73,7 @@ class HAProxyRouter:
         self._counters = Counters()
         self._health = PassiveHealth()
         self._words = Words()
+        self._told: set[str] = set()
         self._desired = Desired()
         self._desired = self._stored()
         self._sweeper: asyncio.Task[None] | None = None
@@ -216,6 +217,7 @@ class HAProxyRouter:
         while True:
             processes = await self._proxy.processes()
             if processes is not None:
+                self._told.clear()
                 await self._launcher.ended(processes.master_pid)
                 continue
             self._started.clear()
@@ -225,14 +227,14 @@ class HAProxyRouter:
             try:
                 await self._revive()
             except RouterError as error:
-                self._words.tell(Outage(f"haproxy cannot be brought back: {error.message}"))
+                self._tell(f"haproxy cannot be brought back: {error.message}")
                 await asyncio.sleep(_REVIVE_PAUSE_S)
 
     async def _revive(self) -> None:
         async with self._exclusive():
             if await self._proxy.live() is not None:
                 return
-            self._words.tell(Outage("haproxy ended"))
+            self._tell("haproxy ended")
             await self._launcher.stop()
             desired = self._stored()
             wanted, lost = await self._without_taken(frontends(desired))
@@ -240,11 +242,17 @@ class HAProxyRouter:
                 await self._proxy.prepare(wanted)
                 live = await self._start(wanted)
                 await self._set_pools(live.worker, wanted)
-                self._words.tell(Outage("haproxy was brought back"))
+                self._tell("haproxy was brought back")
             for problem in lost:
-                self._words.tell(Outage(f"haproxy could not take a listener back: {problem}"))
+                self._tell(f"haproxy could not take a listener back: {problem}")
             if not wanted:
                 raise RouterError("no listener is free")
+
+    def _tell(self, word: str) -> None:
+        """Once an outage: bringing it back is tried twice a second."""
+        if word not in self._told:
+            self._told.add(word)
+            self._words.tell(Outage(word))
 
     async def _without_taken(self, wanted: Sequence[Frontend]) -> tuple[list[Frontend], list[str]]:
         """A port that somebody took meanwhile must not keep every other route down."""
