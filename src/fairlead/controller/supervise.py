@@ -19,7 +19,7 @@ from fairlead.controller.execute import Executor
 from fairlead.errors import FairleadError, StoreConflictError
 from fairlead.observed import Observation, ReplicaHealth
 from fairlead.probes.runner import HealthMonitor
-from fairlead.routers.words import Outage
+from fairlead.routers.base import RouterEventKind
 from fairlead.store.base import Severity
 
 FIRST_RETRY_S = 1.0
@@ -115,10 +115,10 @@ class Supervisor:
                 self._wake_all()
 
     async def _router_events(self, engine_name: str) -> None:
-        async for word in self._adapters.router(engine_name).events():
-            _log.info("router", event=word)
-            if isinstance(word, Outage):
-                self._tell_all(engine_name, f"load balancer: {word}")
+        async for event in self._adapters.router(engine_name).events():
+            _log.info("router", kind=event.kind, event=event.message)
+            if event.kind is RouterEventKind.OUTAGE:
+                self._tell_all(engine_name, f"load balancer: {event.message}")
             self._wake_all()
 
     def _tell_all(self, engine_name: str, message: str) -> None:

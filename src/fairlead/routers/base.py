@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from fairlead.routing import Reach, Route, RouteStatus
@@ -44,6 +45,19 @@ class TrafficSample:
     queued: int = 0
 
 
+class RouterEventKind(StrEnum):
+    OUTAGE = "outage"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterEvent:
+    """A reason to observe. An outage befell the whole proxy: requests were lost, or will be, whosever they are."""
+
+    kind: RouterEventKind
+    message: str
+
+
 class Router(Protocol):
     """Drives one load balancer, shared by every project of this machine."""
 
@@ -76,11 +90,10 @@ class Router(Protocol):
         """Counters of every endpoint of ``project``, sorted by route and replica."""
         ...
 
-    def events(self) -> AsyncIterator[str]:
-        """A word whenever the proxy died and was brought back, or an endpoint's passive health changed.
+    def events(self) -> AsyncIterator[RouterEvent]:
+        """Whenever the proxy died and was brought back, or an endpoint's passive health changed.
 
-        What befell the whole proxy is an :class:`~fairlead.routers.words.Outage`, each told once however often it is
-        tried to bring it back.
+        What happens in an outage is told once, however often it is tried to bring the proxy back.
         """
         ...
 

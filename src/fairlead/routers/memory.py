@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from fairlead.errors import PortTakenError, RouterError, RouterUnavailableError
-from fairlead.routers.base import RouterCapabilities, TrafficSample
-from fairlead.routers.words import Outage, Words
+from fairlead.routers.base import RouterCapabilities, RouterEvent, RouterEventKind, TrafficSample
+from fairlead.routers.feed import Feed
 from fairlead.routing import Endpoint, EndpointState, EndpointStatus, Reach, Route, RouteStatus
 from fairlead.spec.model import RouteProtocol
 
@@ -48,7 +48,7 @@ class MemoryRouter:
         self._chosen: dict[str, int] = {}
         self._load: dict[str, Load] = {}
         self._counters: dict[tuple[str, str], TrafficSample] = {}
-        self._words = Words()
+        self._feed = Feed()
         self._alive = False
         self._died = asyncio.Event()
 
@@ -168,17 +168,17 @@ class MemoryRouter:
                 found.append(replace(sample, in_flight=in_flight))
         return tuple(sorted(found, key=lambda sample: (sample.route, sample.replica_id)))
 
-    def events(self) -> AsyncIterator[str]:
-        return self._words.follow()
+    def events(self) -> AsyncIterator[RouterEvent]:
+        return self._feed.follow()
 
     async def supervise(self) -> None:
         while True:
             await self._died.wait()
             self._died.clear()
             if any(self._projects.values()):
-                self._words.tell(Outage("memory router ended"))
+                self._feed.tell("memory router ended", RouterEventKind.OUTAGE)
                 self._alive = True
-                self._words.tell(Outage("memory router was brought back"))
+                self._feed.tell("memory router was brought back", RouterEventKind.OUTAGE)
 
     async def close(self) -> None:
         """Nothing is held."""

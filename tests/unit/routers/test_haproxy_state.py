@@ -31,10 +31,10 @@ def state_of(home: Path) -> Path:
 async def test_a_damaged_state_is_set_aside_with_a_word(home: Path, content: bytes) -> None:
     state_of(home).write_bytes(content)
     router = HAProxyRouter(home)
-    async with aclosing(router.events()) as words:  # type: ignore[type-var]
-        word = await anext(words)
-    assert "is damaged" in word
-    assert word.endswith("it is kept as state.json.damaged and written anew")
+    async with aclosing(router.events()) as events:  # type: ignore[type-var]
+        message = (await anext(events)).message
+    assert "is damaged" in message
+    assert message.endswith("it is kept as state.json.damaged and written anew")
     assert not state_of(home).exists()
     assert state_of(home).with_name("state.json.damaged").read_bytes() == content
 

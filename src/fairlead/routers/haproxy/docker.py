@@ -20,7 +20,8 @@ from fairlead.docker_api.handover import Handover
 from fairlead.docker_api.machine import is_this_machine
 from fairlead.docker_api.scope import scope_of
 from fairlead.errors import FairleadError, PortTakenError, RouterError
-from fairlead.routers.base import Router, RouterCapabilities, TrafficSample
+from fairlead.routers.base import Router, RouterCapabilities, RouterEvent, TrafficSample
+from fairlead.routers.feed import Feed
 from fairlead.routers.haproxy.container import ContainerLauncher
 from fairlead.routers.haproxy.daemon_errors import in_our_words
 from fairlead.routers.haproxy.elsewhere import Elsewhere
@@ -30,7 +31,6 @@ from fairlead.routers.haproxy.inside import InsideLauncher, InsideRouter
 from fairlead.routers.haproxy.launch import Launcher
 from fairlead.routers.haproxy.names import quoted, unquoted
 from fairlead.routers.haproxy.router import CAPABILITIES, HAProxyRouter
-from fairlead.routers.words import Words
 from fairlead.routing import EndpointState, Reach, Route, RouteStatus
 
 HOME_FOLDER = "docker"
@@ -65,7 +65,7 @@ class DockerRouter(Router):
         )
         self._folder = home / HOME_FOLDER
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._words = Words()
+        self._feed = Feed()
         self._inside: dict[Place, InsideRouter] = {}
         self._left: set[Place] = set()
         self._there: Elsewhere | None = None
@@ -155,7 +155,7 @@ class DockerRouter(Router):
         for place in sorted(ready - self._taken_over):
             async with in_our_words():
                 if stopped := await self._handover.stop_service(*place):
-                    self._words.tell(f"{stopped} containers of Compose made room for {place[1]}")
+                    self._feed.tell(f"{stopped} containers of Compose made room for {place[1]}")
             self._taken_over.add(place)
 
     async def observe(self, project: str) -> Mapping[str, RouteStatus]:
@@ -171,8 +171,8 @@ class DockerRouter(Router):
         samples = (sample for each in found for sample in each)
         return tuple(sorted(samples, key=lambda sample: (sample.route, sample.replica_id)))
 
-    def events(self) -> AsyncIterator[str]:
-        return self._words.follow()
+    def events(self) -> AsyncIterator[RouterEvent]:
+        return self._feed.follow()
 
     async def supervise(self) -> None:
         edge = await self._found_at_last()
@@ -249,7 +249,7 @@ class DockerRouter(Router):
     def _make_edge(self) -> HAProxyRouter:
         files = files_under(self._folder)
         launcher = ContainerLauncher(files, self._client, self._scope, image=self._image, there=self._there)
-        return _EdgeRouter(self._folder, launcher, self._words)
+        return _EdgeRouter(self._folder, launcher, self._feed)
 
     def _make_inside(self, place: Place) -> InsideRouter:
         home = self._names_folder / quoted(place[0]) / quoted(place[1])
@@ -263,7 +263,7 @@ class DockerRouter(Router):
             image=self._image,
             there=self._there,
         )
-        return InsideRouter(home, launcher, self._words)
+        return InsideRouter(home, launcher, self._feed)
 
     @property
     def _names_folder(self) -> Path:
@@ -278,9 +278,9 @@ class DockerRouter(Router):
 class _EdgeRouter(HAProxyRouter):
     """The HAProxy for the world, which tells what happens to it where the others do."""
 
-    def __init__(self, home: Path, launcher: ContainerLauncher, words: Words) -> None:
+    def __init__(self, home: Path, launcher: ContainerLauncher, feed: Feed) -> None:
         super().__init__(home, launcher=launcher)
-        self._words = words
+        self._feed = feed
 
 
 def _by_place(routes: Sequence[Route]) -> dict[Place, list[Route]]:

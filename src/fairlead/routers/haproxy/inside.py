@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fairlead.docker_api.client import ApiError, Client
+from fairlead.routers.feed import Feed
 from fairlead.routers.haproxy.container import ContainerLauncher
 from fairlead.routers.haproxy.daemon_errors import in_our_words
 from fairlead.routers.haproxy.elsewhere import Elsewhere
@@ -21,7 +22,6 @@ from fairlead.routers.haproxy.image import RouterImage
 from fairlead.routers.haproxy.layout import Frontend
 from fairlead.routers.haproxy.proxy import Live, Proxy
 from fairlead.routers.haproxy.router import HAProxyRouter
-from fairlead.routers.words import Words
 from fairlead.routing import Route
 
 PROJECT = "fairlead.project"
@@ -105,10 +105,10 @@ class InsideLauncher(ContainerLauncher):
 class InsideRouter(HAProxyRouter):
     """The HAProxy router for the inside routes of one service. Its ports are its own, so nobody else has them."""
 
-    def __init__(self, home: Path, launcher: InsideLauncher, words: Words) -> None:
+    def __init__(self, home: Path, launcher: InsideLauncher, feed: Feed) -> None:
         super().__init__(home, launcher=launcher)
         self._inside = launcher
-        self._words = words
+        self._feed = feed
         self._proxy = _OwnPorts(self._proxy.files, launcher, self._proxy.environment)
         launcher.networks = networks_of(self._desired.routes)
 

@@ -17,7 +17,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fairlead.errors import PortTakenError, RouterError
-from fairlead.routers.base import RouterCapabilities, TrafficSample
+from fairlead.routers.base import RouterCapabilities, RouterEvent, RouterEventKind, TrafficSample
+from fairlead.routers.feed import Feed
 from fairlead.routers.haproxy import pool, ports
 from fairlead.routers.haproxy.api import Worker, WorkerGoneError
 from fairlead.routers.haproxy.binary import find_binary
@@ -30,7 +31,6 @@ from fairlead.routers.haproxy.record import recorded
 from fairlead.routers.haproxy.render import Environment, hold_map
 from fairlead.routers.haproxy.state import DamagedStateError, Desired, load, save, set_aside
 from fairlead.routers.haproxy.status import Counters, PassiveHealth, WorkerReport, report, samples, statuses
-from fairlead.routers.words import Outage, Words
 from fairlead.routing import Reach, Route, RouteStatus
 
 LOCK_DEADLINE_S = 60.0
@@ -72,7 +72,7 @@ class HAProxyRouter:
         self._started = asyncio.Event()
         self._counters = Counters()
         self._health = PassiveHealth()
-        self._words = Words()
+        self._feed = Feed()
         self._told: set[str] = set()
         self._desired = Desired()
         self._desired = self._stored()
@@ -177,7 +177,7 @@ class HAProxyRouter:
         now_s = asyncio.get_running_loop().time()
         failing, words = self._health.look(self._counters, reports[0].rows.keys(), now_s)
         for word in words:
-            self._words.tell(word)
+            self._feed.tell(word)
         return statuses(project, self._desired, reports[0], reports[1:], failing)
 
     async def traffic(self, project: str) -> tuple[TrafficSample, ...]:
@@ -210,8 +210,8 @@ class HAProxyRouter:
 
     # ── keep alive ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def events(self) -> AsyncIterator[str]:
-        return self._words.follow()
+    def events(self) -> AsyncIterator[RouterEvent]:
+        return self._feed.follow()
 
     async def supervise(self) -> None:
         while True:
@@ -252,7 +252,7 @@ class HAProxyRouter:
         """Once an outage: bringing it back is tried twice a second."""
         if word not in self._told:
             self._told.add(word)
-            self._words.tell(Outage(word))
+            self._feed.tell(word, RouterEventKind.OUTAGE)
 
     async def _without_taken(self, wanted: Sequence[Frontend]) -> tuple[list[Frontend], list[str]]:
         """A port that somebody took meanwhile must not keep every other route down."""
@@ -278,7 +278,7 @@ class HAProxyRouter:
                     if not await self._sweep_once():
                         return
             except RouterError as error:
-                self._words.tell(f"haproxy keeps a server that has left: {error.message}")
+                self._feed.tell(f"haproxy keeps a server that has left: {error.message}")
                 return
 
     async def _sweep_once(self) -> bool:
@@ -318,7 +318,7 @@ class HAProxyRouter:
             return load(self._files.state)
         except DamagedStateError as error:
             aside = set_aside(self._files.state)
-            self._words.tell(f"{error.message}; it is kept as {aside.name} and written anew")
+            self._feed.tell(f"{error.message}; it is kept as {aside.name} and written anew")
             return None
 
     async def _known(self, live: Live | None) -> Desired:
@@ -334,7 +334,7 @@ class HAProxyRouter:
         mine = self._desired
         known = Desired({**projects, **mine.projects}, {**found.chosen, **mine.chosen})
         if known.routes:
-            self._words.tell("the record of the routes was lost; it was read back from the running haproxy")
+            self._feed.tell("the record of the routes was lost; it was read back from the running haproxy")
         return known
 
     def _keep(self, desired: Desired) -> None:
