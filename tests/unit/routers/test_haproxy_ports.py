@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,20 @@ from fairlead import local_ports
 from fairlead.errors import PortTakenError
 from fairlead.routers.haproxy import ports
 from fairlead.routing import Listen
+
+ENDING = """
+import ctypes, os, socket, sys, threading
+held = socket.create_server(("127.0.0.1", 0))
+def stay():
+    while open(f"/proc/{os.getpid()}/cmdline").read():
+        pass
+    print(held.getsockname()[1], flush=True)
+    sys.stdin.read()
+    os._exit(0)
+threading.Thread(target=stay).start()
+ctypes.CDLL(None).syscall(60 if os.uname().machine == "x86_64" else 93, 0)
+"""
+"""Its first thread has ended, as that of a killed HAProxy has for some milliseconds; another one keeps the socket."""
 
 
 def test_a_chosen_port_is_one_that_no_connection_gets_by_chance() -> None:
@@ -64,6 +80,26 @@ def test_nobody_is_blamed_for_a_port_that_nobody_is_seen_to_have(monkeypatch: py
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
+        monkeypatch.setattr(ports, "_ENDING_S", 0.0)
         monkeypatch.setattr(ports.psutil, "net_connections", lambda kind: [])
         with pytest.raises(PortTakenError, match="nobody is seen who has it"):
             ports.check_free(Listen(host="127.0.0.1", port=listener.getsockname()[1]), ())
+
+
+def test_a_port_of_which_the_holder_is_ending_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen([sys.executable, "-c", ENDING], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as ending:
+        assert ending.stdout
+        assert ending.stdin
+        port = int(ending.stdout.readline())
+        looked = ports._holders
+        seen: list[str] = []
+
+        def looked_once(port: int, address: str) -> list[ports._Holder]:
+            found = looked(port, address)
+            seen.extend(holder.name for holder in found if not holder.ending)
+            ending.stdin.close()
+            return found
+
+        monkeypatch.setattr(ports, "_holders", looked_once)
+        ports.check_free(Listen(host="127.0.0.1", port=port), ())
+        assert not seen

@@ -6,8 +6,10 @@ Called by `router`. A reload with a port that somebody holds would fail as a who
 from __future__ import annotations
 
 import errno
+import os
 import random
 import socket
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -22,11 +24,20 @@ CHOSEN = (10_000, 20_000)
 
 ATTEMPTS = 100
 
+_ENDING_S = 2.0
+"""How long a port may stay taken by nobody who lives: a killed process is seen no more some milliseconds before it has
+given its sockets back."""
+
+_LOOK_EVERY_S = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class _Holder:
+    """``ending``: it may be one that has been killed, and of which only the sockets are still there."""
+
     pid: int | None
     name: str
+    ending: bool
 
 
 def dual_stack() -> bool:
@@ -61,22 +72,38 @@ def check_free(listen: Listen, ours: Collection[int]) -> None:
         wanted.append(_family("::"))
     for family, address in wanted:
         code = _bind_error(family, address, listen.port)
-        where = f"{listen.host or '*'}:{listen.port}"
         if code == errno.EADDRINUSE:
-            holders = _holders(listen.port, address)
-            if not holders or {holder.pid for holder in holders} - set(ours):
-                raise _taken(listen.port, [holder for holder in holders if holder.pid not in ours])
+            _check_holders(family, address, listen.port, ours)
         elif code == errno.EACCES:
             raise RouterError(
-                f"not permitted to listen on {where}",
+                f"not permitted to listen on {_where(listen)}",
                 hint="publish a port above 1023, or lower net.ipv4.ip_unprivileged_port_start",
             )
         elif code:
-            raise RouterError(f"cannot listen on {where}: {errno.errorcode.get(code, code)}")
+            raise RouterError(f"cannot listen on {_where(listen)}: {errno.errorcode.get(code, code)}")
+
+
+def _check_holders(family: socket.AddressFamily, address: str, port: int, ours: Collection[int]) -> None:
+    """:raises PortTakenError: a living process that is not of ``ours`` has it, or nobody seen gives it back in time."""
+    deadline = time.monotonic() + _ENDING_S
+    while True:
+        holders = _holders(port, address)
+        if holders and {holder.pid for holder in holders} <= set(ours):
+            return
+        others = [holder for holder in holders if holder.pid not in ours]
+        if not all(holder.ending for holder in others) or time.monotonic() > deadline:
+            raise _taken(port, others)
+        time.sleep(_LOOK_EVERY_S)
+        if _bind_error(family, address, port) != errno.EADDRINUSE:
+            return
+
+
+def _where(listen: Listen) -> str:
+    return f"{listen.host or '*'}:{listen.port}"
 
 
 def _taken(port: int, holders: list[_Holder]) -> PortTakenError:
-    if not holders:
+    if not holders or (holders[0].pid is None and os.geteuid() == 0):
         return PortTakenError(
             f"port {port} is taken, and nobody is seen who has it",
             hint=f"it may be a connection that has just ended; try again, or see who: sudo ss -tanp 'sport = :{port}'",
@@ -120,11 +147,17 @@ def _holders(port: int, address: str) -> list[_Holder]:
         mine = connection.laddr
         if mine and mine.port == port and (mine.ip == address or {mine.ip, address} & {"0.0.0.0", "::"}):
             held.append((connection.status != psutil.CONN_LISTEN, connection.pid))
-    return [_Holder(pid, _name(pid)) for _, pid in sorted(held, key=lambda item: (item[0], item[1] or 0))]
+    return [_holder(pid) for _, pid in sorted(held, key=lambda item: (item[0], item[1] or 0))]
 
 
-def _name(pid: int | None) -> str:
+def _holder(pid: int | None) -> _Holder:
+    if pid is None:
+        return _Holder(None, "", ending=True)
     try:
-        return psutil.Process(pid).name() if pid else ""
+        process = psutil.Process(pid)
+        # The kernel takes a process's memory, and with it the command line, before its files.
+        return _Holder(pid, process.name(), ending=not process.cmdline())
+    except psutil.AccessDenied:
+        return _Holder(pid, "a process", ending=False)
     except psutil.Error:
-        return "a process that has just ended"
+        return _Holder(pid, "a process that has just ended", ending=True)
