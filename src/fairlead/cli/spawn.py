@@ -63,7 +63,7 @@ def _answers(client: Client) -> bool:
 def controller_command() -> list[str]:
     """The command that runs a controller in the foreground."""
     # -P: a file of the current folder must never be imported in place of a module.
-    return [sys.executable, "-P", "-m", "fairlead.cli", "controller", "run"]
+    return [sys.executable, "-P", "-m", "fairlead", "controller", "run"]
 
 
 def _spawned(settings: Settings, log_path: Path) -> subprocess.Popen[bytes]:

@@ -1,6 +1,0 @@
-"""``python -m fairlead.cli``: how `cli.spawn` starts the controller with the interpreter that runs the command."""
-
-from fairlead.cli.main import run
-
-if __name__ == "__main__":
-    run()
