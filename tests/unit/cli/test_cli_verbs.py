@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from scenes import FAILURE, RELAPSED, SETTLED, SUCCESS, Scene
 
 from fairlead.cli.main import _HELP
+from fairlead.controller.controls import ControllerStatus
 from fairlead.errors import Problem, SpecError
 
 
@@ -289,6 +291,17 @@ def test_controller_status_and_stop(invoke: Any, serve: Any) -> None:
     assert "48.0 MiB" in invoke("controller", "status").stdout
     assert "replicas and router go on" in invoke("controller", "stop").stdout
     assert invoke("controller", "status").exit_code == 7
+
+
+def test_nothing_is_said_to_go_on_where_nothing_ran(invoke: Any, serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    controls = serve().controls
+    found = controls.status
+
+    async def status() -> ControllerStatus:
+        return replace(await found(), projects=())
+
+    monkeypatch.setattr(controls, "status", status)
+    assert "no project was running" in invoke("controller", "stop").stdout
 
 
 def test_all_problems_of_the_file_are_shown(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:

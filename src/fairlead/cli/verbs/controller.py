@@ -69,10 +69,11 @@ def stop() -> None:
     if client is None:
         note("no controller runs")
         return
+    projects = client.status().projects
     client.stop_controller()
     deadline = time.monotonic() + _STOP_TIMEOUT_S
     while is_alive(session.settings):
         if time.monotonic() > deadline:
             raise DeadlineError(f"the controller still runs after {_STOP_TIMEOUT_S:.0f} s")
         time.sleep(_LOOK_INTERVAL_S)
-    say("the controller has stopped; replicas and router go on")
+    say(f"the controller has stopped; {'replicas and router go on' if projects else 'no project was running'}")
