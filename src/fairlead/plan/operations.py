@@ -14,8 +14,9 @@ class Action(StrEnum):
     """What happens to a service.
 
     ``create``: it is new. ``update``: its replicas are exchanged for a new revision. ``adjust``: its rules or
-    published ports change, its replicas stay. ``scale``: more or fewer replicas. ``rerun``: a job runs again, or
-    a restart was asked for. ``remove``: it is no longer in the file. ``keep``: nothing to do.
+    published ports change, its replicas stay. ``scale``: more or fewer replicas. ``rerun``: a job runs again, a
+    restart was asked for, or it follows a dependency with `restart: true`. ``remove``: it is no longer in the file.
+    ``keep``: nothing to do.
     """
 
     CREATE = "create"

@@ -70,7 +70,7 @@ def plan(project: str, current: Mapping[str, Current], desired: Mapping[str, Wan
     """The operations that take ``current`` to ``desired``, services by name on both sides."""
     stages = _stages({name: wanted.revision.service for name, wanted in desired.items()})
     found = {name: _operation(name, stages[name], current.get(name), desired[name]) for name in desired}
-    found = _rerun_jobs(found, desired)
+    found = _rerun_jobs(_follow(found, desired), desired)
     removals = [_removal(name, len(set(stages.values())) + 1, current[name]) for name in current if name not in desired]
     ordered = sorted([*found.values(), *removals], key=lambda operation: (operation.stage, operation.service))
     return Plan(project=project, operations=tuple(ordered))
@@ -115,6 +115,21 @@ def _decide(current: Current | None, wanted: Wanted) -> tuple[Action, str]:
     if current.replicas != wanted.replicas:
         return Action.SCALE, f"{wanted.replicas} replicas instead of {current.replicas}"
     return Action.KEEP, "nothing changed"
+
+
+def _follow(found: Mapping[str, Operation], desired: Mapping[str, Wanted]) -> dict[str, Operation]:
+    """Who says `restart: true` of a dependency is exchanged after it, and so along a chain of them."""
+    after = dict(found)
+    exchanged = (Action.UPDATE, Action.RERUN)
+    for name in sorted(found, key=lambda name: found[name].stage):
+        if after[name].action in (Action.CREATE, *exchanged):
+            continue
+        for dependency, rule in desired[name].revision.service.depends_on.items():
+            if rule.restart and dependency in after and after[dependency].action in exchanged:
+                cause = f"it depends on {dependency} with `restart: true`"
+                after[name] = replace(after[name], action=Action.RERUN, cause=cause, changes=())
+                break
+    return after
 
 
 def _rerun_jobs(found: dict[str, Operation], desired: Mapping[str, Wanted]) -> dict[str, Operation]:

@@ -116,6 +116,36 @@ def test_a_job_runs_again_when_whoever_waits_for_it_changes() -> None:
     assert text(current(JOB, AFTER_JOB), wanted(JOB, AFTER_JOB)) == "shop: nothing to do\n"
 
 
+BEHIND = replace(API, depends_on={"cache": Dependency(restart=True)})
+CACHE = Service(name="cache", command=("cache",))
+
+
+def test_a_service_is_exchanged_after_a_dependency_that_it_follows_with_restart_true() -> None:
+    lines = text(current(CACHE, BEHIND), wanted(replace(CACHE, image="cache:2"), BEHIND)).splitlines()
+    assert lines[1].startswith("  ~ 1. update cache")
+    assert lines[-1] == "  ~ 2. rerun api (api@1, replicas 1): it depends on cache with `restart: true`"
+
+
+def test_restart_true_counts_for_an_asked_restart_and_along_a_chain() -> None:
+    front = replace(WORKER, depends_on={"api": Dependency(restart=True)})
+    shown = text(current(CACHE, BEHIND, front), wanted(CACHE, BEHIND, front, again="cache"))
+    assert "rerun api (api@1, replicas 1): it depends on cache with `restart: true`" in shown
+    assert "rerun worker (worker@1, replicas 1): it depends on api with `restart: true`" in shown
+
+
+def test_nothing_follows_a_dependency_that_only_scales_or_a_job_that_only_runs_again() -> None:
+    scaled = text(current(CACHE, BEHIND), wanted(CACHE, BEHIND, replicas={"cache": 3}))
+    assert "keep api" in scaled
+    follower = replace(WORKER, depends_on={"migrate": Dependency(condition=Condition.COMPLETED, restart=True)})
+    shown = text(current(JOB, AFTER_JOB, follower), wanted(JOB, replace(AFTER_JOB, image="api:2"), follower))
+    assert "rerun migrate" in shown
+    assert "keep worker" in shown
+
+
+def test_a_dependency_without_restart_true_takes_nobody_along() -> None:
+    assert "keep worker" in text(current(API, WORKER), wanted(replace(API, image="api:2"), WORKER))
+
+
 def test_a_job_and_a_service_are_two_definitions_of_one_revision() -> None:
     revision = wanted(JOB)["migrate"].revision
     assert definition_id(revision, job=True) != definition_id(revision, job=False)
