@@ -115,7 +115,8 @@ def _tolerated(book: Book) -> str:
         slots = tolerated_slots(state)
         if slots and state.target is not None and state.rollout is not None:
             count = f"{len(slots)} of {state.target.replicas} replicas failed"
-            found.append(f"; {name}: {count}, which its update_config tolerates: {state.rollout.message}")
+            policy = "rollback_config" if state.rollout.returning else "update_config"
+            found.append(f"; {name}: {count}, which its {policy} tolerates: {state.rollout.message}")
     return "".join(found)
 
 

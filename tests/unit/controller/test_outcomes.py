@@ -28,6 +28,18 @@ def test_a_release_serves_where_its_file_tolerates_the_failures() -> None:
     )
 
 
+def test_what_tolerates_the_failures_of_a_rollback_is_its_own_policy() -> None:
+    world = World()
+    earlier = service("api", "v1", 8080, deploy=Deploy(replicas=4, rollback=UpdateConfig(max_failure_ratio=0.3)))
+    world.ended(world.up(earlier))
+    world.ended(world.up(api("v2")))
+    world.crashes = slot_2_crashes
+    done = world.ended(world.core.rollback("shop", None, world.now_s))
+    assert done.message == (
+        "release 3 serves; api: 1 of 4 replicas failed, which its rollback_config tolerates: exited with status 1"
+    )
+
+
 def test_a_release_of_which_nothing_serves_has_failed_whatever_is_tolerated() -> None:
     world = World(crashes=lambda start: True)
     done = world.ended(world.up(api("v1", failure_action=FailureAction.CONTINUE)))
