@@ -18,12 +18,13 @@ from fairlead.cli.project_options import load_options
 from fairlead.cli.selection import name_of
 from fairlead.cli.session import Session
 from fairlead.controller.controls import UpRequest
-from fairlead.errors import UsageError
+from fairlead.errors import NotFoundError, UsageError
 from fairlead.plan.preflight import Finding, table
 from fairlead.settings import ENGINES
 from fairlead.spec.environment import LoadOptions
 from fairlead.spec.load import load
 from fairlead.spec.model import Project
+from fairlead.spec.report import unknown_service
 
 DEFAULT_ENGINE = "process"
 
@@ -50,7 +51,8 @@ def desired(session: Session, wish: Wish) -> Desired:
     """Read the files of the running verb's options for the engine that will run them.
 
     :raises SpecError: the file is wrong; every problem of it.
-    :raises UsageError: a service to scale, or the engine that the file names, does not exist.
+    :raises UsageError: the engine that the file names does not exist.
+    :raises NotFoundError: a service to scale does not.
     :raises RefusedError: there is no such engine here.
     """
     options = load_options()
@@ -95,6 +97,10 @@ def _written_engine(project: Project) -> str | None:
 
 def _check_scale(project: Project, scale: Mapping[str, int]) -> None:
     for service in scale:
+        if service in project.unselected:
+            raise NotFoundError(
+                f"{project.name} has the service {service!r} in a profile alone that is not enabled",
+                hint="enable it with --profile NAME; `fairlead config --profiles` lists them",
+            )
         if service not in project.services:
-            known = ", ".join(sorted(project.services))
-            raise UsageError(f"--scale {service}: there is no such service", hint=f"the file has {known}")
+            raise unknown_service(project.name, service, project.services)

@@ -15,6 +15,7 @@ from fairlead.cli.selection import Selection
 from fairlead.controller.controls import ReplicaRow
 from fairlead.errors import ControllerError, NotFoundError, UsageError
 from fairlead.settings import Settings
+from fairlead.spec.report import unknown_service
 
 
 class Session:
@@ -110,7 +111,7 @@ class Session:
             return candidates[0]
         known = ", ".join(sorted({row.service for row in rows}))
         raise NotFoundError(
-            f"`{project}` has no replica or running service `{wanted}`",
+            f"{project} has no replica or running service {wanted!r}",
             hint=f"its services: {known}" if known else "nothing of it runs; `fairlead up -d` starts it",
         )
 
@@ -124,7 +125,7 @@ class Session:
         known = sorted(service.name for service in client.project(project).services)
         for name in wanted:
             if name not in known:
-                raise NotFoundError(f"`{project}` has no service `{name}`", hint=f"its services: {', '.join(known)}")
+                raise unknown_service(project, name, known)
 
     @staticmethod
     def _running_projects(client: Client | None) -> str:

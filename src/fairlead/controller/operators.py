@@ -17,13 +17,14 @@ from fairlead.controller.book import Book
 from fairlead.controller.controls import Operation, OperationKind, OperationState, UpRequest
 from fairlead.controller.events import project_event
 from fairlead.controller.ledger import Ledger
-from fairlead.errors import NotFoundError, RefusedError
+from fairlead.errors import RefusedError
 from fairlead.observed import ReplicaSpec
 from fairlead.plan.operations import Plan
 from fairlead.plan.planner import Wanted
 from fairlead.rollout import steering
 from fairlead.rollout.state import ProjectState, TransactionPhase
 from fairlead.routing import RouteStatus
+from fairlead.spec.report import unknown_service
 
 
 class Operators(Ledger):
@@ -99,7 +100,7 @@ class Operators(Ledger):
         known = requests.current_targets(book)
         for service in services:
             if service not in known:
-                raise NotFoundError(f"{project} has no service {service!r}", hint=f"services: {', '.join(known)}")
+                raise unknown_service(project, service, known)
         wanted = requests.wanted_now(book, again=frozenset(services or known))
         operation = self._opened(book, OperationKind.RESTART, now_s)
         return self._release(book, operation, wanted, "restart", now_s)

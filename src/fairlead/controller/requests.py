@@ -21,6 +21,7 @@ from fairlead.rollout.state import ScaleOverride, ServiceState, Target, Transact
 from fairlead.rollout.states import RolloutPhase
 from fairlead.rollout.steering import begin_rollout, last_good
 from fairlead.spec.model import Project, Service
+from fairlead.spec.report import unknown_service
 from fairlead.spec.revision import Revision, revision_of
 
 _UNDER_WAY = (TransactionPhase.RUNNING, TransactionPhase.PAUSED, TransactionPhase.ROLLING_BACK)
@@ -69,8 +70,7 @@ def refuse_scale(request: UpRequest) -> None:
     """Refuse numbers for services that the file does not have; raises as :func:`overrides_of`."""
     for service, replicas in sorted(request.scale.items()):
         if service not in request.project.services:
-            known = ", ".join(sorted(request.project.services)) or "none"
-            raise NotFoundError(f"--scale: the project has no service {service!r}", hint=f"services: {known}")
+            raise unknown_service(request.project.name, service, request.project.services)
         _refuse_number(service, replicas)
 
 
@@ -231,8 +231,7 @@ def set_scale(book: Book, numbers: Mapping[str, int]) -> Book:
     for name, replicas in sorted(numbers.items()):
         state = services.get(name)
         if state is None or state.target is None:
-            known = ", ".join(sorted(services)) or "none"
-            raise NotFoundError(f"{book.name} has no service {name!r}", hint=f"services: {known}")
+            raise unknown_service(book.name, name, services)
         _refuse_number(name, replicas)
         base = book.stored[state.target.definition_id].revision.service.replicas
         overrides[name] = ScaleOverride(base=base, replicas=replicas)
@@ -320,9 +319,7 @@ def revised(book: Book, service: str, image: str | None, environment: Mapping[st
     """
     wanted = wanted_now(book)
     if service not in wanted:
-        raise NotFoundError(
-            f"{book.name} has no service {service!r}", hint=f"services: {', '.join(sorted(wanted)) or 'none'}"
-        )
+        raise unknown_service(book.name, service, wanted)
     old = wanted[service].revision
     revised_service = dataclasses.replace(
         old.service,

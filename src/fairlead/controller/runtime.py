@@ -44,6 +44,7 @@ from fairlead.plan.preflight import preflight
 from fairlead.routers.base import Router
 from fairlead.settings import Settings
 from fairlead.spec.model import Project
+from fairlead.spec.report import unknown_service
 from fairlead.store.base import Event, Store
 
 FIRST_LOOK_TIMEOUT_S = 5.0
@@ -221,8 +222,7 @@ class Controller:
         book = self._core.present(project)
         unknown = sorted(set(services) - set(book.services))
         if unknown:
-            known = ", ".join(sorted(book.services)) or "none"
-            raise NotFoundError(f"{project} has no service {unknown[0]!r}", hint=f"services: {known}")
+            raise unknown_service(project, unknown[0], book.services)
         engine = self._adapters.engine(book.project.engine)
         return merged_logs(engine, lambda: self._replica_ids(project, services), follow=follow, tail=tail)
 

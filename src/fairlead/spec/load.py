@@ -79,7 +79,7 @@ def _load_tree(options: LoadOptions, services: Sequence[str], environment_files:
             read_files_of(service, key, context.environment, model, report)
             service.pop("env_file", None)
     report.check()
-    selected = _selected(enabled, services)
+    selected = _selected(name, enabled, services)
     return Tree(
         name=name,
         working_dir=sources.working_dir,
@@ -189,10 +189,10 @@ def _profiles_of(names: Sequence[str], services: Mapping[str, Mapping[str, Any]]
     return [profile for name in names for profile in services.get(name, {}).get("profiles", ())]
 
 
-def _selected(enabled: dict[str, dict[str, Any]], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _selected(project: str, enabled: dict[str, dict[str, Any]], names: Sequence[str]) -> dict[str, dict[str, Any]]:
     if not names:
         return enabled
-    kept = with_dependencies(names, enabled)
+    kept = with_dependencies(project, names, enabled)
     return {name: service for name, service in enabled.items() if name in kept}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fairlead.errors import Problem, SpecError
+from fairlead.errors import NotFoundError, Problem, SpecError
 from fairlead.spec.tree import Path, Position, dotted
 
 MAX_PROBLEMS = 200
@@ -63,3 +63,11 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     folded = {candidate.lower().replace("-", "_"): candidate for candidate in known}
     near = get_close_matches(word.lower().replace("-", "_"), list(folded), n=1, cutoff=0.65)
     return f"did you mean {folded[near[0]]!r}?" if near else ""
+
+
+def unknown_service(project: str, wanted: str, known: Iterable[str]) -> NotFoundError:
+    """The one answer to a service name that ``project`` does not have, whoever was given it."""
+    names = sorted(known)
+    near = suggestion(wanted, names)
+    services = f"its services: {', '.join(names) or 'none'}"
+    return NotFoundError(f"{project} has no service {wanted!r}", hint=f"{near} {services}" if near else services)

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fairlead.errors import NotFoundError
 from fairlead.spec.environment import read_env_file
-from fairlead.spec.report import Report, suggestion
+from fairlead.spec.report import Report, unknown_service
 from fairlead.spec.tree import Map, place
 
 Typed = dict[str, dict[str, dict[str, Any]]]
@@ -66,8 +65,8 @@ def _exists(file: str, required: bool, path: tuple[str, ...], model: Map, report
     return found
 
 
-def with_dependencies(names: Iterable[str], services: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """``names`` and all that they depend on."""
+def with_dependencies(project: str, names: Iterable[str], services: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """``names``, services of ``project``, and all that they depend on."""
     found: set[str] = set()
     left = list(names)
     while left:
@@ -75,7 +74,7 @@ def with_dependencies(names: Iterable[str], services: Mapping[str, Mapping[str, 
         if name in found:
             continue
         if name not in services:
-            raise NotFoundError(f"there is no service {name!r}", hint=suggestion(name, services) or None)
+            raise unknown_service(project, name, services)
         found.add(name)
         left.extend(target for target in services[name].get("depends_on", {}) if target in services)
     return found

@@ -167,7 +167,6 @@ def test_up_strict_refuses_what_would_be_ignored(invoke: Any, serve: Any, folder
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
-        (["up", "--scale", "web=2"], 2, "there is no such service"),
         (["up", "--scale", "api"], 2, "must have the form"),
         (["up", "--scale", "api=-1"], 2, "whole number"),
         (["up", "--engine", "podman"], 4, "there is no engine"),
@@ -193,6 +192,35 @@ def test_what_is_wrong_is_said_in_a_line(invoke: Any, serve: Any, args: list[str
     result = invoke(*args)
     assert (result.exit_code, says in result.stderr) == (code, True), result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["up", "--scale", "web=2"],
+        ["plan", "--scale", "web=2"],
+        ["stats", "--no-stream", "web"],
+        ["top", "web"],
+        ["config", "web"],
+        ["config", "--hash", "web"],
+    ],
+)
+def test_every_verb_says_the_same_of_a_service_that_is_not_there(invoke: Any, serve: Any, args: list[str]) -> None:
+    serve()
+    invoke("up", "-d")
+    result = invoke(*args)
+    assert (result.exit_code, result.stderr) == (6, "error: shop has no service 'web'\nhint: its services: api\n")
+
+
+def test_a_service_of_a_profile_that_is_not_enabled_is_not_called_unknown(
+    invoke: Any, serve: Any, folder: Path
+) -> None:
+    with (folder / "compose.yaml").open("a") as file:
+        file.write("  debug: {command: serve, profiles: [tools]}\n")
+    serve()
+    result = invoke("up", "-d", "--scale", "debug=2")
+    assert (result.exit_code, "hint: enable it with --profile" in result.stderr) == (6, True)
+    assert invoke("up", "-d", "--profile", "tools", "--scale", "debug=2").exit_code == 0
 
 
 def test_the_other_operations_ask_for_what_was_said(invoke: Any, serve: Any) -> None:

@@ -17,6 +17,8 @@ from fairlead.routers.base import TrafficSample
 
 from .house import CRASH, House, ended, eventually, refused, replicas, request, service, succeeded
 
+NO_SUCH_SERVICE = ("shop has no service 'apj'", "did you mean 'api'? its services: api")
+
 
 async def states(controller: Controller) -> dict[str, str]:
     return {row.id: row.state for row in await controller.replicas("shop")}
@@ -249,6 +251,24 @@ async def test_what_is_refused_changes_nothing(house: House) -> None:
             await refused(call, kind, says, house)
         with pytest.raises(NotFoundError, match="no service 'web'"):
             controller.logs("shop", ["web"])
+
+
+async def test_every_operation_says_the_same_of_a_service_that_is_not_there(house: House) -> None:
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service())))
+        calls = (
+            controller.up(request(service(), scale={"apj": 1})),
+            controller.deploy("shop", "apj", None, {"A": "1"}),
+            controller.restart("shop", ("apj",)),
+            controller.scale("shop", {"apj": 2}),
+        )
+        for call in calls:
+            with pytest.raises(NotFoundError) as caught:
+                await call
+            assert (caught.value.message, caught.value.hint) == NO_SUCH_SERVICE
+        with pytest.raises(NotFoundError) as caught:
+            controller.logs("shop", ["apj"])
+        assert (caught.value.message, caught.value.hint) == NO_SUCH_SERVICE
 
 
 async def test_keys_that_the_engine_cannot_do_are_refused(house: House) -> None:

@@ -90,10 +90,9 @@ def _listing(tree: Tree, services: bool, volumes: bool, profiles: bool, hashed: 
 
 
 def _service(tree: Tree, name: str) -> dict[str, object]:
-    from fairlead.errors import NotFoundError
-    from fairlead.spec.report import suggestion
+    from fairlead.spec.report import unknown_service
 
     services = tree.canonical["services"]
     if name not in services:
-        raise NotFoundError(f"there is no service {name!r}", hint=suggestion(name, services) or None)
+        raise unknown_service(tree.name, name, services)
     return dict(services[name])
