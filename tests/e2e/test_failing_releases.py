@@ -35,17 +35,19 @@ def broken(port: int, command: list[str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
-    [(CRASHES, "status 3"), (NEVER_LISTENS, "health"), (NO_SUCH_COMMAND, "no-such-command-anywhere")],
+    ("command", "said", "code"),
+    [(CRASHES, "status 3", 5), (NEVER_LISTENS, "health", 5), (NO_SUCH_COMMAND, "no-such-command-anywhere", 8)],
     ids=["crashes", "never-listens", "no-such-command"],
 )
-def test_the_old_revision_goes_on_serving(sandbox: Sandbox, port: int, url: str, command: list[str], said: str) -> None:
+def test_the_old_revision_goes_on_serving(
+    sandbox: Sandbox, port: int, url: str, command: list[str], said: str, code: int
+) -> None:
     release(sandbox, sandbox.write({"api": quickstart(port, replicas=2)}))
     before = pids(sandbox)
     with Load(url, *LIGHT) as load:
         failed = release(sandbox, sandbox.write({"api": broken(port, command)}), check=False)
         load.wait_until_flowing(50)
-    assert failed.returncode == 5, failed.stdout + failed.stderr
+    assert failed.returncode == code, failed.stdout + failed.stderr
     assert said in failed.stderr
     assert failed.stderr.lower().count("error:") == 1, failed.stderr
     assert "Traceback" not in failed.stderr

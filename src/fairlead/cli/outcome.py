@@ -20,7 +20,7 @@ from fairlead.cli.paint import Tone, is_terminal, paint, symbol
 from fairlead.cli.session import Session
 from fairlead.cli.views import PlainView
 from fairlead.controller.controls import Operation, OperationKind, OperationState
-from fairlead.errors import ReleaseFailedError
+from fairlead.errors import FairleadError, ReleaseFailedError, from_json
 
 _FAILURES = {
     OperationState.ROLLED_BACK: "was taken back",
@@ -39,6 +39,7 @@ def conclude(session: Session, operation: Operation, following: Following) -> in
     """Follow ``operation`` as asked and say how it ended; the id of the last event that was shown.
 
     :raises ReleaseFailedError: it did not reach what was asked for; what was before is serving, or it is paused.
+    :raises FairleadError: no release has begun; what stood in the way, as the controller met it.
     """
     if not operation.changed and operation.state is OperationState.SUCCEEDED:
         _report(operation, following, f"{operation.project}: {operation.message or 'nothing to do'}")
@@ -104,7 +105,9 @@ def _success(operation: Operation, took_s: float, remark: str) -> str:
     return f"{sign} {operation.project}: {text} {paint(f'({duration(took_s)})', Tone.DIM)}"
 
 
-def _failure(operation: Operation) -> ReleaseFailedError:
+def _failure(operation: Operation) -> FairleadError:
+    if operation.error is not None:
+        return from_json(operation.error)
     message = f"{operation.project}: {_what(operation)} {_FAILURES.get(operation.state, str(operation.state))}"
     if operation.message:
         message += f": {operation.message}"

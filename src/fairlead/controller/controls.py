@@ -41,7 +41,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One thing an operator asked for. ``release`` is the release it made, None where it makes none.
 
     ``changed`` False: what was asked for is already so. ``message`` is the outcome in one line, with the
-    cause where it failed; ``first_event`` the id after which its events come.
+    cause where it failed; ``first_event`` the id after which its events come. ``error`` is what stood in the way
+    where no release has begun, as :meth:`fairlead.errors.FairleadError.to_json` has it.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     first_event: int = 0
     started_at_s: float = 0.0
     ended_at_s: float | None = None
+    error: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

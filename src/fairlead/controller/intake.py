@@ -54,7 +54,8 @@ class Intake:
         try:
             request = msgspec.convert(document, UpRequest, strict=False)
         except msgspec.ValidationError as error:
-            await self._fail(operation, f"it was asked of another version of Fairlead and cannot be read: {error}")
+            text = f"it was asked of another version of Fairlead and cannot be read: {error}"
+            await self._fail(operation, FairleadError(text))
             return
         await self._in_turn(request, operation)
 
@@ -66,10 +67,10 @@ class Intake:
             except StoreConflictError:
                 raise
             except FairleadError as error:
-                await self._fail(operation, f"{error.message} ({error.hint})" if error.hint else error.message)
+                await self._fail(operation, error)
             except Exception as error:
                 _log.exception("cannot begin a release", project=operation.project)
-                await self._fail(operation, f"{type(error).__name__}: {error}")
+                await self._fail(operation, FairleadError(f"{type(error).__name__}: {error}"))
             else:
                 self._supervisor.wake(operation.project)
 
@@ -96,11 +97,14 @@ class Intake:
         known = self._core.book(operation.project).operations.get(operation.id)
         return known is None or known.ended_at_s is not None
 
-    async def _fail(self, operation: Operation, message: str) -> None:
+    async def _fail(self, operation: Operation, cause: FairleadError) -> None:
+        message = f"{cause.message} ({cause.hint})" if cause.hint else cause.message
         while not self._is_over(operation):
             try:
                 now_s = self._clock.now_s()
-                self._core.close_operation(operation.project, operation.id, OperationState.FAILED, message, now_s)
+                self._core.close_operation(
+                    operation.project, operation.id, OperationState.FAILED, message, now_s, error=cause
+                )
             except StoreConflictError:
                 raise
             except StoreError as error:

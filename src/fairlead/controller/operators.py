@@ -17,7 +17,7 @@ from fairlead.controller.book import Book
 from fairlead.controller.controls import Operation, OperationKind, OperationState, UpRequest
 from fairlead.controller.events import project_event
 from fairlead.controller.ledger import Ledger
-from fairlead.errors import RefusedError
+from fairlead.errors import FairleadError, RefusedError
 from fairlead.observed import ReplicaSpec
 from fairlead.plan.operations import Plan
 from fairlead.plan.planner import Wanted
@@ -51,12 +51,20 @@ class Operators(Ledger):
         return operation
 
     def close_operation(
-        self, project: str, operation_id: str, state: OperationState, message: str, now_s: float
+        self,
+        project: str,
+        operation_id: str,
+        state: OperationState,
+        message: str,
+        now_s: float,
+        *,
+        error: FairleadError | None = None,
     ) -> None:
-        """End an operation that never became a release."""
+        """End an operation that never became a release; ``error``: what stood in the way."""
         book = self.book(project)
         operation = self.operation(project, operation_id)
-        ended = replace(operation, state=state, message=message, ended_at_s=now_s)
+        why = None if error is None else error.to_json()
+        ended = replace(operation, state=state, message=message, ended_at_s=now_s, error=why)
         kept = {key: value for key, value in book.requests.items() if key != operation_id}
         self._commit(replace(book.with_operation(ended), requests=kept), now_s)
 

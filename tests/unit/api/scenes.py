@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fairlead.controller.controls import ReplicaRow
+from fairlead.errors import FairleadError
 
 OLD, NEW = "api@11111111", "api@22222222"
 
@@ -41,7 +42,8 @@ def row(number: int, state: str, revision: str = NEW, **changes: Any) -> Replica
 class Scene:
     """What is so from now on. ``state`` other than running ends the operation with ``outcome``.
 
-    ``release``: the state of the release that it made, ``watch_left_s``: for how long that is still watched.
+    ``release``: the state of the release that it made, ``watch_left_s``: for how long that is still watched;
+    ``error``: what kept it from making one.
     """
 
     says: str = ""
@@ -53,6 +55,7 @@ class Scene:
     paused: bool = False
     release: str = "succeeded"
     watch_left_s: float = 0.0
+    error: FairleadError | None = None
 
 
 SUCCESS = (

@@ -348,6 +348,7 @@ class ScriptedControls:
                 state=OperationState(scene.state),
                 message=scene.outcome,
                 ended_at_s=time.time() if ended else None,
+                error=scene.error.to_json() if scene.error is not None else None,
             )
             if self.journal is not None:
                 entry = {

@@ -13,7 +13,7 @@ from scenes import FAILURE, RELAPSED, SETTLED, SUCCESS, Scene
 
 from fairlead.cli.main import _HELP
 from fairlead.controller.controls import ControllerStatus
-from fairlead.errors import Problem, SpecError
+from fairlead.errors import FairleadError, Problem, RefusedError, SpecError, StartFailedError
 
 
 def test_up_tells_each_change_and_ends_with_the_outcome(invoke: Any, serve: Any) -> None:
@@ -37,6 +37,21 @@ def test_up_that_is_taken_back_exits_5_with_the_cause(invoke: Any, serve: Any) -
     assert "listen" not in result.stderr
     assert "hint: `fairlead events -p shop`" in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RefusedError("port 80 cannot pass", hint="in two releases"), 4),
+        (StartFailedError("command not found: serve", hint="in two releases"), 8),
+    ],
+)
+def test_what_stood_in_the_way_before_a_release_began_keeps_its_exit_code(
+    invoke: Any, serve: Any, error: FairleadError, code: int
+) -> None:
+    serve(scenes=(Scene(state="failed", outcome=f"{error.message} ({error.hint})", error=error),))
+    result = invoke("up", "-d")
+    assert (result.exit_code, result.stderr) == (code, f"error: {error.message}\nhint: in two releases\n")
 
 
 def test_where_nobody_listens_it_is_said_where_to(invoke: Any, serve: Any) -> None:

@@ -30,14 +30,16 @@ async def test_what_is_prepared_is_what_is_released_and_its_progress_is_told(hou
 
 
 @pytest.mark.parametrize(
-    ("error", "says"),
+    ("error", "says", "cause"),
     [
-        (StartFailedError("no such image", hint="build it"), "no such image (build it)"),
-        (EngineUnavailableError("the daemon is away"), "the daemon is away"),
-        (KeyError("oops"), "KeyError: 'oops'"),
+        (StartFailedError("no such image", hint="build it"), "no such image (build it)", "StartFailedError"),
+        (EngineUnavailableError("the daemon is away"), "the daemon is away", "EngineUnavailableError"),
+        (KeyError("oops"), "KeyError: 'oops'", "FairleadError"),
     ],
 )
-async def test_a_preparation_that_fails_leaves_what_serves_alone(house: House, error: Exception, says: str) -> None:
+async def test_a_preparation_that_fails_leaves_what_serves_alone(
+    house: House, error: Exception, says: str, cause: str
+) -> None:
     async def fail(project: Project, report: Report) -> Project:
         raise error
 
@@ -47,6 +49,8 @@ async def test_a_preparation_that_fails_leaves_what_serves_alone(house: House, e
         house.engine.preparing = fail
         done = await ended(controller, await controller.up(request(service(version="v2"))))
         assert (done.state, done.message, done.release) == (OperationState.FAILED, says, None)
+        assert done.error is not None
+        assert done.error["error"] == cause
         assert await versions(controller) == before
         assert [row.number for row in await controller.history("shop")] == [1]
         assert house.store.documents("request") == {}
