@@ -35,6 +35,7 @@ from fairlead.controller.core import Core
 from fairlead.controller.execute import Executor
 from fairlead.controller.feeds import follow_events, merged_logs
 from fairlead.controller.intake import Intake
+from fairlead.controller.neighbours import refuse_ports_of_others
 from fairlead.controller.recover import Recovery
 from fairlead.controller.supervise import Supervisor
 from fairlead.controller.usage import process_rows, stats_rows
@@ -172,12 +173,14 @@ class Controller:
     async def plan(self, request: UpRequest) -> Mapping[str, Any]:
         engine = await self._engine_for(request)
         resolved = await self._adapters.engine(engine).resolve(request.project)
+        refuse_ports_of_others(self._core.books, resolved, engine)
         return self._core.plan(replace(request, project=resolved)).to_json()
 
     async def up(self, request: UpRequest) -> Operation:
         requests.refuse_scale(request)
         engine = await self._engine_for(request)
         _refuse_unsupported(request.project, self._adapters.engine(engine).capabilities)
+        refuse_ports_of_others(self._core.books, request.project, engine)
         request = replace(request, engine=engine)
         operation = self._core.open_operation(
             request.project.name, OperationKind.UP, self._clock.now_s(), request=msgspec.to_builtins(request)

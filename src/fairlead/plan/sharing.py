@@ -1,7 +1,7 @@
-"""Published ports that two services want for the same requests: in one file, or before and after a release.
+"""Published ports that two services want for the same requests: in one file, in two projects, or across a release.
 
-Called by `preflight` and `controller.requests`. The load balancer would refuse them too, but only in the middle of a
-release and without a place in the file. Pure.
+Called by `preflight`, `controller.requests` and `controller.neighbours`. The load balancer would refuse them too, but
+only in the middle of a release and without a place in the file. Pure.
 """
 
 from __future__ import annotations
@@ -62,12 +62,26 @@ def clashes(project: Project) -> Iterator[Clash]:
             others.append(mine)
 
 
+def contested(theirs: Mapping[str, Service], mine: Mapping[str, Service]) -> Iterator[Clash]:
+    """Each port that a service of ``mine`` wants and one of ``theirs``, which are another project's, has."""
+    for _, owner in sorted(theirs.items()):
+        for has in _published(owner):
+            for _, service in sorted(mine.items()):
+                found = (_clash(has, wants) for wants in _published(service) if _same_port(has, wants))
+                yield from (clash for clash in found if clash is not None)
+
+
+def listens(port: Port) -> tuple[int | None, str, str | None]:
+    """Where ``port`` is published: number, protocol, address."""
+    return (port.published, port.protocol, port.host_ip)
+
+
 def handovers(going: Mapping[str, Service], desired: Mapping[str, Service]) -> Iterator[Clash]:
     """Each port that a service of ``desired`` wants while replicas of another, which are ``going``, serve on it."""
     for name, owner in sorted(going.items()):
-        kept = {_listens(theirs) for theirs in _published(desired[name])} if name in desired else set()
+        kept = {listens(theirs.port) for theirs in _published(desired[name])} if name in desired else set()
         for mine in _published(owner):
-            if _listens(mine) in kept:
+            if listens(mine.port) in kept:
                 continue  # Its rule is the new one's from the beginning.
             for other, service in sorted(desired.items()):
                 if other != name:
@@ -79,12 +93,8 @@ def _published(service: Service) -> list[Published]:
     return [Published(service=service, index=i) for i, p in enumerate(service.ports) if p.published and not p.inside]
 
 
-def _listens(published: Published) -> tuple[int | None, str, str | None]:
-    return (published.port.published, published.port.protocol, published.port.host_ip)
-
-
 def _same_port(one: Published, other: Published) -> bool:
-    return _listens(one)[:2] == _listens(other)[:2]
+    return listens(one.port)[:2] == listens(other.port)[:2]
 
 
 def _clash(earlier: Published, later: Published) -> Clash | None:

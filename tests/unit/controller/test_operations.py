@@ -271,6 +271,32 @@ async def test_every_operation_says_the_same_of_a_service_that_is_not_there(hous
         assert (caught.value.message, caught.value.hint) == NO_SUCH_SERVICE
 
 
+async def test_what_is_refused_when_all_is_prepared_says_so(house: House) -> None:
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service())))
+        done = await ended(controller, await controller.up(request(service("web"))))
+        assert (done.state, done.release) == (OperationState.FAILED, None)
+        assert done.error is not None
+        assert done.error["error"] == "RefusedError"
+        assert done.error["message"] == "port 8080 cannot pass from api to web in the release that removes api"
+        assert done.error["hint"].startswith("publish another port for api")
+        assert [row.number for row in await controller.history("shop")] == [1]
+
+
+async def test_a_port_of_another_project_is_refused_before_anything_starts(house: House) -> None:
+    says = "port 8080 of web is published by api of the project shop"
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service())))
+        for call in (controller.up, controller.plan):
+            await refused(call(request(service("web"), name="blog")), RefusedError, says, house)
+        elsewhere = request(service("web", port=8081), name="blog")
+        await succeeded(controller, await controller.up(elsewhere))
+        # What runs already is not called into question by what another project has come to want since.
+        await succeeded(controller, await controller.up(replace(elsewhere, force_recreate=True)))
+        await succeeded(controller, await controller.down("shop", volumes=False))
+        await succeeded(controller, await controller.up(request(service("web"), name="blog")))
+
+
 async def test_keys_that_the_engine_cannot_do_are_refused(house: House) -> None:
     refuses = KeySupport(support=Support.REFUSED)
     house.engine.declared = replace(house.engine.capabilities, keys={"*": refuses})
