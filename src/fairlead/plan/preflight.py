@@ -15,6 +15,7 @@ from fairlead.capabilities import EngineCapabilities, KeySupport, Support
 from fairlead.plan.sharing import Clash, Published, clashes
 from fairlead.plan.unheeded import unheeded, unpublished
 from fairlead.spec.model import Deploy, Mark, Project, Resources, Service
+from fairlead.spec.ports import PROTOCOLS
 
 _INDEX = re.compile(r"\[\d+\]")
 _FILE_KEYS = {
@@ -81,9 +82,21 @@ def table(project: Project, capabilities: EngineCapabilities) -> tuple[Finding, 
     for lost in (*unheeded(project), *(() if capabilities.publishes_udp else unpublished(project))):
         treatment = KeySupport(support=Support.IGNORED, reason=lost.reason)
         found[lost.service, lost.key] = _finding(lost.service, lost.key, treatment, lost.mark)
+    for finding in _unknown_protocols(project):
+        found[finding.service, "ports"] = finding
     for clash in clashes(project):
         found[clash.later.service.name, "ports"] = _refused_port(project, clash)
     return tuple(sorted(found.values(), key=lambda item: (item.file, item.line, item.column, item.service, item.key)))
+
+
+def _unknown_protocols(project: Project) -> Iterator[Finding]:
+    """The long form of a port takes every word for a protocol, as Compose does; no engine does."""
+    for name, service in sorted(project.services.items()):
+        for index, port in enumerate(service.ports):
+            if port.protocol not in PROTOCOLS:
+                reason = f"{port.protocol!r} is none of the protocols {', '.join(PROTOCOLS)}"
+                treatment = KeySupport(support=Support.REFUSED, reason=reason)
+                yield _finding(name, "ports", treatment, _port_mark(project, Published(service=service, index=index)))
 
 
 def _strict(finding: Finding) -> Finding:

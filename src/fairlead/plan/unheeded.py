@@ -33,11 +33,12 @@ def unheeded(project: Project) -> Iterator[Unheeded]:
 
 
 def unpublished(project: Project) -> Iterator[Unheeded]:
-    """UDP ports, for an engine that leaves publishing to the load balancer."""
+    """UDP and SCTP ports, for an engine that leaves publishing to the load balancer."""
     for name, service in sorted(project.services.items()):
         for index, port in enumerate(service.ports):
-            if port.protocol == "udp" and not port.inside:
-                reason = f"{port.published or port.target}/udp is published by nobody: the load balancer carries no UDP"
+            if not port.routed:
+                port_name, protocol = f"{port.published or port.target}/{port.protocol}", port.protocol.upper()
+                reason = f"{port_name} is published by nobody: the load balancer carries no {protocol}"
                 yield Unheeded(service=name, key="ports", reason=reason, mark=_port_mark(project, service, index))
 
 

@@ -118,7 +118,7 @@ def _command(check: Healthcheck) -> Probe:
 
 def _tcp(service: Service, model: Probe) -> Probe | None:
     """`expose` does not count: it says what may be reached, not that somebody listens."""
-    port = next((port.target for port in service.ports if port.protocol == "tcp"), None)
+    port = next((port.target for port in service.ports if port.routed), None)
     return None if port is None else replace(model, port=port)
 
 

@@ -51,8 +51,11 @@ def definition_of(project: str, revision: Revision, *, cores: int, job: bool = F
 
 
 def protocol_of(service: Service, port: Port) -> RouteProtocol:
-    """HTTP by default; TCP where the port says so by `app_protocol`, `x-fairlead` or its number."""
-    if port.protocol == "udp":
+    """HTTP by default; TCP where the port says so by `app_protocol`, `x-fairlead` or its number.
+
+    UDP stands for all that no load balancer carries, SCTP too.
+    """
+    if not port.routed:
         return RouteProtocol.UDP
     if service.options.route.protocol is not None:
         return service.options.route.protocol

@@ -1,7 +1,7 @@
 """Whether two replicas of a service may run at a time, judged by what they would both write to or both need.
 
-Called by `policy`. Two writers on one volume corrupt it; a fixed address, or a UDP port that goes past the router, can
-be had once. Such a service is replaced stop-first while the router holds its requests.
+Called by `policy`. Two writers on one volume corrupt it; a fixed address, or a port that goes past the router, can be
+had once. Such a service is replaced stop-first while the router holds its requests.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _has_a_fixed_place(service: Service) -> bool:
         (options or {}).get("ipv4_address") or (options or {}).get("ipv6_address")
         for options in service.networks.values()
     )
-    return addresses or any(port.protocol == "udp" and port.published for port in service.ports)
+    return addresses or any(not port.routed and port.published for port in service.ports)
 
 
 def _is_written(mount: Mount) -> bool:

@@ -205,7 +205,7 @@ def _ports(entry: Entry) -> Iterator[Port]:
     yield Port(
         target=entry.get("target", 0),
         published=int(first) if first.isdigit() and int(first) else None,
-        protocol=entry.get("protocol", "tcp"),
+        protocol=entry.get("protocol", "tcp").lower(),
         host_ip=entry.get("host_ip"),
         mode=entry.get("mode", "ingress"),
         app_protocol=entry.get("app_protocol"),

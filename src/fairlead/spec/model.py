@@ -109,6 +109,11 @@ class Port:
     name: str | None = None
     inside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    @property
+    def routed(self) -> bool:
+        """Whether a load balancer carries it. Other protocols go past it, or nowhere."""
+        return self.protocol == "tcp"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:

@@ -67,11 +67,12 @@ def test_silence_leaves_the_image_alone() -> None:
     assert body(replace(API, entrypoint=()))["Entrypoint"] == []
 
 
-def test_tcp_ports_are_the_routers_and_udp_ports_the_containers() -> None:
-    ports = (Port(target=80, published=8080), Port(target=53, published=5353, protocol="udp", host_ip="127.0.0.1"))
+@pytest.mark.parametrize("protocol", ["udp", "sctp"])
+def test_tcp_ports_are_the_routers_and_all_others_the_containers(protocol: str) -> None:
+    ports = (Port(target=80, published=8080), Port(target=53, published=5353, protocol=protocol, host_ip="127.0.0.1"))
     made = body(replace(API, ports=ports))
-    assert made["HostConfig"]["PortBindings"] == {"53/udp": [{"HostIp": "127.0.0.1", "HostPort": "5353"}]}
-    assert set(made["ExposedPorts"]) == {"80/tcp", "53/udp"}
+    assert made["HostConfig"]["PortBindings"] == {f"53/{protocol}": [{"HostIp": "127.0.0.1", "HostPort": "5353"}]}
+    assert set(made["ExposedPorts"]) == {"80/tcp", f"53/{protocol}"}
     assert ports_of(replace(API, ports=ports)) == (80,)
     probed = ServiceOptions(probes=Probes(liveness=Probe(kind=ProbeKind.HTTP, port=9999)))
     assert ports_of(replace(API, ports=ports, options=probed)) == (80, 9999)
@@ -199,4 +200,5 @@ def test_names_are_those_of_compose() -> None:
 def test_a_fixed_place_can_be_had_once() -> None:
     assert is_exclusive(replace(API, networks={"a": {"ipv4_address": "10.0.0.7"}}))
     assert is_exclusive(replace(API, ports=(Port(target=53, published=53, protocol="udp"),)))
+    assert is_exclusive(replace(API, ports=(Port(target=53, published=53, protocol="sctp"),)))
     assert not is_exclusive(replace(API, networks={"a": {}}, ports=(Port(target=53, published=53),)))

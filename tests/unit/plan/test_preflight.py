@@ -3,6 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from fairlead.capabilities import EngineCapabilities, KeySupport, Support
 from fairlead.engines.process.keys import capabilities
 from fairlead.plan.preflight import Finding, preflight, table
@@ -201,13 +203,23 @@ def test_options_that_are_carried_out_are_not_told() -> None:
         assert preflight(project(api(options=options)), PROCESS) == ()
 
 
-def test_a_udp_port_is_told_where_the_engine_leaves_it_to_the_load_balancer() -> None:
-    ports = (Port(target=53, published=53), Port(target=53, published=53, protocol="udp"))
+@pytest.mark.parametrize("protocol", ["udp", "sctp"])
+def test_a_port_that_no_load_balancer_carries_is_told_where_the_engine_leaves_it_to_one(protocol: str) -> None:
+    ports = (Port(target=53, published=53), Port(target=53, published=53, protocol=protocol))
     marks = {"services.api.ports[0]": 4, "services.api.ports[1]": 5}
     (found,) = preflight(project(api(ports=ports), marks=marks), PROCESS)
     assert (found.line, found.key, found.support) == (5, "ports", Support.IGNORED)
-    assert found.reason == "53/udp is published by nobody: the load balancer carries no UDP"
+    assert found.reason == f"53/{protocol} is published by nobody: the load balancer carries no {protocol.upper()}"
     assert preflight(project(api(ports=ports)), EngineCapabilities(name="x", keys=EVERYTHING)) == ()
+
+
+def test_a_protocol_that_is_none_is_refused_with_its_place() -> None:
+    ports = (Port(target=80, published=80), Port(target=81, published=81, protocol="tpc"))
+    marks = {"services.api.ports[0]": 4, "services.api.ports[1]": 5}
+    for engine in (PROCESS, EngineCapabilities(name="x", keys=EVERYTHING)):
+        found = preflight(project(api(ports=ports), marks=marks), engine)
+        assert (5, "ports", "refused") in shown(found)
+        assert "'tpc' is none of the protocols tcp, udp, sctp" in [finding.reason for finding in found]
 
 
 def test_more_replicas_than_one_controller_can_care_for_are_refused_with_their_place() -> None:

@@ -31,6 +31,11 @@ def test_what_only_requests_have_is_for_the_http_ports_of_a_service_that_has_bot
     assert rules(made[22]) == (TCP, None, None, None)
 
 
+def test_a_port_that_no_load_balancer_carries_has_no_route() -> None:
+    made = routes(*(Port(target=target, published=target, protocol=p) for target, p in ((80, "sctp"), (81, "udp"))))
+    assert made == {}
+
+
 def test_a_service_without_an_http_port_keeps_them_so_that_they_are_refused() -> None:
     made = routes(Port(target=22, published=2222), Port(target=53, published=53, protocol="udp"), route=RULES)
     assert rules(made[22]) == (TCP, "shop.example.org", "/shop", "seat")

@@ -77,6 +77,11 @@ def test_typed() -> None:
     assert second.published is None
 
 
+def test_the_case_of_a_protocol_does_not_matter() -> None:
+    text = 'services: {a: {image: x, ports: ["53:53/UDP", {target: 80, published: 80, protocol: TCP}]}}'
+    assert [port.protocol for port in project(text).services["a"].ports] == ["udp", "tcp"]
+
+
 def test_expose() -> None:
     assert service('expose: [80, "81-82/udp"]')["expose"] == ["80", "81-82/udp"]
     assert "not a port" in problem("expose: [1.5]").message

@@ -28,7 +28,7 @@ def container_name(replica_id: str) -> str:
 
 def ports_of(service: Service) -> tuple[int, ...]:
     """The TCP ports on which a replica can be reached: those of `ports`, `expose` and its probes, in order."""
-    found = [port.target for port in service.ports if port.protocol == "tcp"]
+    found = [port.target for port in service.ports if port.routed]
     for entry in service.expose:
         first, _, last = entry.removesuffix("/tcp").partition("-")
         if first.isdigit():
@@ -101,7 +101,7 @@ def _host(
         "ReadonlyRootfs": service.read_only,
         "Privileged": service.privileged,
         "GroupAdd": list(service.group_add),
-        "PortBindings": _udp_bindings(service),
+        "PortBindings": _direct_bindings(service),
         **limits_of(service),
         **mounts_of(replica.revision, replica.project, api),
     }
@@ -115,13 +115,13 @@ def _host(
     return host
 
 
-def _udp_bindings(service: Service) -> dict[str, list[dict[str, str]]]:
-    """UDP ports go past the router, straight to the container; TCP ports are the router's."""
+def _direct_bindings(service: Service) -> dict[str, list[dict[str, str]]]:
+    """UDP and SCTP ports go past the router, straight to the container; TCP ports are the router's."""
     bindings: dict[str, list[dict[str, str]]] = {}
     for port in service.ports:
-        if port.protocol == "udp" and port.published is not None:
+        if not port.routed and port.published is not None:
             entry = {"HostIp": port.host_ip or "", "HostPort": str(port.published)}
-            bindings.setdefault(f"{port.target}/udp", []).append(entry)
+            bindings.setdefault(f"{port.target}/{port.protocol}", []).append(entry)
     return bindings
 
 

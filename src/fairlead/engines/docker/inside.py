@@ -73,7 +73,7 @@ def _has_callers(project: Project, service: Service) -> bool:
 
 def _protocol(service: Service, target: int) -> str | None:
     """What is spoken on a port: what the file says or implies; bytes are passed on untouched where it is silent."""
-    declared = next((port for port in service.ports if port.target == target and port.protocol == "tcp"), None)
+    declared = next((port for port in service.ports if port.target == target and port.routed), None)
     if declared is not None:
         return declared.app_protocol
     probes = service.options.probes
