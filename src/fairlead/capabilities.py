@@ -34,6 +34,7 @@ class EngineCapabilities:
     treatment; :meth:`treatment` says how a key is looked up. ``deferred_variables`` are interpolated by the
     engine when a replica starts, so the loader must leave them as they stand; a name that ends in ``*`` stands
     for every name with that beginning. ``runs_images`` False: a service must say its command in the file.
+    ``isolates_network``: a replica has a host of its own, whose every port can be reached under its number.
     ``publishes_udp`` False: only the load balancer publishes ports, which carries TCP alone.
     A key of ``keys`` may name one value too (``network_mode=none``), for where that value is treated differently.
     ``notices`` are sentences about the machine at hand that a person should

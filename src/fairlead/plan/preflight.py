@@ -12,6 +12,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from fairlead.capabilities import EngineCapabilities, KeySupport, Support
+from fairlead.plan.hopeless import hopeless_probes
 from fairlead.plan.sharing import Clash, Published, clashes
 from fairlead.plan.unheeded import unheeded, unpublished
 from fairlead.spec.model import Deploy, Mark, Project, Resources, Service
@@ -82,6 +83,9 @@ def table(project: Project, capabilities: EngineCapabilities) -> tuple[Finding, 
     for lost in (*unheeded(project), *(() if capabilities.publishes_udp else unpublished(project))):
         treatment = KeySupport(support=Support.IGNORED, reason=lost.reason)
         found[lost.service, lost.key] = _finding(lost.service, lost.key, treatment, lost.mark)
+    for probe in () if capabilities.isolates_network else hopeless_probes(project):
+        treatment = KeySupport(support=Support.REFUSED, reason=probe.reason)
+        found[probe.service, probe.key] = _finding(probe.service, probe.key, treatment, probe.mark)
     for finding in _unknown_protocols(project):
         found[finding.service, "ports"] = finding
     for clash in clashes(project):

@@ -1,13 +1,18 @@
 """The short form of a published port: ``[ip:][host[-host]:]container[-container][/protocol]``.
 
-Called by the canonical form. One entry with a range becomes one long entry a container port.
+Called by the canonical form. One entry with a range becomes one long entry a container port. Engines and the preflight
+ask here which ports a service has.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from fairlead.spec.model import Service
+
 PROTOCOLS = ("tcp", "udp", "sctp")
+_EXPOSED = re.compile(r"(\d+)(?:-(\d+))?(?:/(\w+))?")
 
 
 class PortError(ValueError):
@@ -35,6 +40,21 @@ def parse_port(text: str) -> list[dict[str, Any]]:
         entry["protocol"] = protocol.lower()
         found.append(entry)
     return sorted(found, key=lambda entry: f"{entry['target']}/")
+
+
+def container_ports(service: Service) -> tuple[int, ...]:
+    """The container ports of ``service``, `ports` first, then `expose`, each once, in the order of the file.
+
+    :raises PortError: an entry of `expose` is none.
+    """
+    found = [port.target for port in service.ports]
+    for entry in service.expose:
+        match = _EXPOSED.fullmatch(entry.strip())
+        if match is None:
+            raise PortError(f"expose: {entry!r} is no port")
+        first = int(match[1])
+        found.extend(range(first, int(match[2] or first) + 1))
+    return tuple(dict.fromkeys(found))
 
 
 def _parts(text: str) -> tuple[str, str, str, str]:

@@ -9,9 +9,14 @@ from fairlead.capabilities import EngineCapabilities, KeySupport, Support
 from fairlead.engines.process.keys import capabilities
 from fairlead.plan.preflight import Finding, preflight, table
 from fairlead.spec.model import (
+    Condition,
+    Dependency,
     Deploy,
     Mark,
     Port,
+    Probe,
+    ProbeKind,
+    Probes,
     Project,
     Resources,
     RolloutOptions,
@@ -220,6 +225,48 @@ def test_a_protocol_that_is_none_is_refused_with_its_place() -> None:
         found = preflight(project(api(ports=ports), marks=marks), engine)
         assert (5, "ports", "refused") in shown(found)
         assert "'tpc' is none of the protocols tcp, udp, sctp" in [finding.reason for finding in found]
+
+
+def probing(port: int | None, *, kind: ProbeKind = ProbeKind.TCP, role: str = "readiness") -> ServiceOptions:
+    return ServiceOptions(probes=Probes(**{role: Probe(kind=kind, port=port)}))
+
+
+@pytest.mark.parametrize("role", ["startup", "readiness", "liveness"])
+@pytest.mark.parametrize("kind", [ProbeKind.TCP, ProbeKind.HTTP])
+def test_a_probe_of_a_port_that_the_service_does_not_declare_is_refused(role: str, kind: ProbeKind) -> None:
+    service = api(ports=(Port(target=8000),), expose=("8001-8002/tcp",), options=probing(9999, kind=kind, role=role))
+    (found,) = preflight(project(service, marks={f"services.api.x-fairlead.probes.{role}": 7}), PROCESS)
+    assert (found.line, found.key, found.support) == (7, f"x-fairlead.probes.{role}", Support.REFUSED)
+    assert "does not declare port 9999 (it declares 8000, 8001, 8002)" in found.reason
+    assert "listen on $PORT_9999" in found.reason
+    # Where a replica has a host of its own, its ports can be asked without being declared.
+    own_hosts = EngineCapabilities(name="x", keys=EVERYTHING, isolates_network=True)
+    assert preflight(project(service), own_hosts) == ()
+
+
+def test_a_probe_of_the_first_port_is_refused_where_there_is_none() -> None:
+    marks = {"x-fairlead.probes.readiness": 2, "services.api.command": 5}
+    (found,) = preflight(project(api(options=probing(None)), marks=marks), PROCESS)
+    assert (found.line, found.support) == (2, Support.REFUSED)
+    assert "the service declares no port" in found.reason
+
+
+def test_probes_that_may_pass_are_left_alone() -> None:
+    for service in (
+        api(ports=(Port(target=8000),), options=probing(8000)),
+        api(expose=("8000-8010",), options=probing(8005)),
+        api(expose=("8000",), options=probing(None)),
+        api(options=ServiceOptions(probes=Probes(readiness=Probe(kind=ProbeKind.COMMAND, command=("true",))))),
+        api(scale=0, options=probing(9999)),
+    ):
+        assert [f for f in preflight(project(service), PROCESS) if f.key.startswith("x-fairlead")] == []
+
+
+def test_nobody_waits_for_the_probes_of_a_job() -> None:
+    waits = Service(
+        name="web", command=("x",), depends_on={"api": Dependency(condition=Condition.COMPLETED, required=True)}
+    )
+    assert preflight(project(api(options=probing(9999)), waits), PROCESS) == ()
 
 
 def test_more_replicas_than_one_controller_can_care_for_are_refused_with_their_place() -> None:

@@ -8,29 +8,27 @@ from __future__ import annotations
 
 import errno
 import random
-import re
 import socket
 from collections.abc import Collection
 
 from fairlead.errors import StartFailedError
 from fairlead.local_ports import below_ephemeral
 from fairlead.spec.model import Service
+from fairlead.spec.ports import PortError, container_ports
 
 LOWEST = 20_000
 ATTEMPTS = 400
-_EXPOSED = re.compile(r"(\d+)(?:-(\d+))?(?:/(\w+))?")
 
 
 def targets(service: Service) -> tuple[int, ...]:
-    """The container ports of ``service``, `ports` first, each once, in the order of the file."""
-    found = [port.target for port in service.ports]
-    for entry in service.expose:
-        match = _EXPOSED.fullmatch(entry.strip())
-        if match is None:
-            raise StartFailedError(f"{service.name}: expose: {entry!r} is no port")
-        first = int(match[1])
-        found.extend(range(first, int(match[2] or first) + 1))
-    return tuple(dict.fromkeys(found))
+    """The container ports of ``service``.
+
+    :raises StartFailedError: one cannot be read.
+    """
+    try:
+        return container_ports(service)
+    except PortError as error:
+        raise StartFailedError(f"{service.name}: {error}") from error
 
 
 def free_ports(count: int, taken: Collection[int]) -> list[int]:
