@@ -62,6 +62,25 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ),
 )
 
+_OF_COMPOSE = {
+    "attach": "`fairlead logs -f` shows what the replicas write",
+    "build": "`fairlead up --engine docker` builds what has a `build`",
+    "create": "`fairlead up -d` creates and starts",
+    "images": "`fairlead config --images` lists them",
+    "kill": "`fairlead restart` replaces replicas, `fairlead down` ends the project",
+    "ls": "`fairlead status --all` lists the projects",
+    "port": "`fairlead status` shows the published ports",
+    "pull": "`fairlead up` pulls what is missing",
+    "rm": "`fairlead scale SERVICE=0` ends a service, `fairlead down` the project",
+    "run": "`fairlead exec` runs a command where a replica runs",
+    "start": "`fairlead up -d` starts the project",
+    "stop": "`fairlead scale SERVICE=0` ends a service, `fairlead down` the project",
+    "version": "`fairlead --version` says it",
+    "wait": "`fairlead up -d` returns when the release has ended",
+    "watch": "`fairlead up -d` releases what has changed",
+}
+"""What there is for the verbs of Docker Compose that Fairlead does not have."""
+
 _HELP = {name: text for _, verbs in SECTIONS for name, text in verbs}
 
 
@@ -87,6 +106,8 @@ class Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in _HELP and not args[0].startswith("-"):
+            if args[0] in _OF_COMPOSE:
+                raise failure.usage(f"there is no command `{args[0]}`", _OF_COMPOSE[args[0]])
             close = " or ".join(f"`fairlead {name}`" for name in difflib.get_close_matches(args[0], _HELP, n=2))
             meant = f"did you mean {close}?" if close else "`fairlead --help` lists the commands"
             raise failure.usage(f"there is no command `{args[0]}`", meant)

@@ -115,6 +115,12 @@ def release_options(function: Function) -> Function:
     return following_options(cast(Function, option(wrapped)))
 
 
+class Whole(click.IntRange):
+    """A whole number from ``min`` up; what is none is not called "no valid integer range"."""
+
+    name = "whole number"
+
+
 def seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
     """A callback for options that take a span of time: above 0 (``nan`` passes for a number, so it is said)."""
     if value is not None and not value > 0:
@@ -123,12 +129,13 @@ def seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> 
 
 
 def assignments(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """A callback for options and arguments of the form ``NAME=VALUE``: the pairs."""
+    """A callback for options and arguments of the form ``NAME=VALUE``, or as their metavar says it: the pairs."""
+    form = (param.metavar or "NAME=VALUE").rstrip(".")
     pairs = []
     for value in values:
         name, found, text = value.partition("=")
         if not found or not name:
-            raise click.BadParameter(f"{value!r} must have the form NAME=VALUE", ctx=ctx, param=param)
+            raise click.BadParameter(f"{value!r} must have the form {form}", ctx=ctx, param=param)
         pairs.append((name, text))
     return tuple(pairs)
 

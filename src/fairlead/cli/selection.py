@@ -6,13 +6,15 @@ environment or ``.env``), the file's ``name``, the folder's name.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fairlead.spec.environment import LoadOptions, find_sources, normalized_name
+from fairlead.spec.environment import LoadOptions, find_sources, fix_for_unreadable, normalized_name
 from fairlead.spec.report import Report
 from fairlead.spec.template import RequiredError, TemplateError, substitute
 
@@ -55,8 +57,27 @@ def name_of(options: LoadOptions) -> str | None:
     sources = find_sources(options, Report())
     if sources is None:
         return options.environment.get("COMPOSE_PROJECT_NAME") or None
+    _check_named(sources.files)
     named = sources.environment.get("COMPOSE_PROJECT_NAME") or _written(sources.files, sources.environment)
     return named or normalized_name(Path(sources.working_dir).name) or None
+
+
+def _check_named(files: Sequence[str]) -> None:
+    """A file that is not there names no project: its folder's name would be another one, silently."""
+    report = Report()
+    for file in files:
+        if file != "-" and (fault := _fault(file)):
+            report.problem(f"cannot read the file: {fault}", (file, 0, 0), "", fix_for_unreadable(file))
+    report.check()
+
+
+def _fault(file: str) -> str:
+    """Why ``file`` is none; empty where it is one, whoever may read it."""
+    try:
+        found = Path(file).stat()
+    except OSError as error:
+        return error.strerror or str(error)
+    return os.strerror(errno.EISDIR) if stat.S_ISDIR(found.st_mode) else ""
 
 
 def _written(files: Sequence[str], environment: Mapping[str, str]) -> str | None:

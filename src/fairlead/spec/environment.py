@@ -61,9 +61,12 @@ def find_sources(options: LoadOptions, report: Report) -> Sources | None:
     files = _find_files(options, environment, report)
     report.check()
     if not files:
-        report.problem(
-            "no Compose file here", (options.cwd, 0, 0), "", f"write a {FILE_NAMES[0]}, or name a file with -f FILE"
-        )
+        here = _start(options)
+        if here.is_dir():
+            fix = f"write a {FILE_NAMES[0]}, or name a file with -f FILE"
+            report.problem("no Compose file here", (str(here), 0, 0), "", fix)
+        else:
+            report.problem("there is no such folder", (str(here), 0, 0), "", "check --project-directory")
         return None
     environment |= _defaults(environment, _dotenv_of(options, environment, files), report, options.cwd)
     # without any, the profile "" is enabled: Compose splits the empty text too
@@ -148,13 +151,26 @@ def absolute(base: str, path: str) -> str:
     return joined[1:] if joined.startswith("//") else joined
 
 
+def fix_for_unreadable(file: str) -> str:
+    """What to do about a Compose file that cannot be read."""
+    if not Path(file).is_dir():
+        return "check the path"
+    found = next((name for name in FILE_NAMES if Path(file, name).exists()), None)
+    return f"it is a folder: name the file in it, {Path(file, found)}" if found else "it is a folder: name a file"
+
+
+def _start(options: LoadOptions) -> Path:
+    """The folder from which a Compose file is looked for upwards."""
+    return Path(absolute(options.cwd, options.project_directory) if options.project_directory else options.cwd)
+
+
 def _find_files(options: LoadOptions, environment: Mapping[str, str], report: Report) -> tuple[str, ...]:
     named = list(options.files)
     if not named and "COMPOSE_FILE" in environment:
         named = environment["COMPOSE_FILE"].split(environment.get("COMPOSE_PATH_SEPARATOR") or ":")
     if named:
         return tuple(file if file == "-" else absolute(options.cwd, file) for file in named)
-    start = Path(absolute(options.cwd, options.project_directory) if options.project_directory else options.cwd)
+    start = _start(options)
     for folder in (start, *start.parents):
         found = [str(folder / name) for name in FILE_NAMES if (folder / name).exists()]
         if found:

@@ -12,6 +12,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from fairlead.spec.canonical import canonicalize
+from fairlead.spec.environment import fix_for_unreadable
 from fairlead.spec.interpolate import interpolate
 from fairlead.spec.merge import drop_duplicates, merge_trees
 from fairlead.spec.normalize import check_resources, resolve_environment, set_defaults
@@ -64,7 +65,8 @@ def read(file: str, context: Context) -> list[Document]:
     try:
         text = _bytes_of(file, context)
     except OSError as error:
-        context.report.problem(f"cannot read the file: {error.strerror or error}", (file, 0, 0), "", "check the path")
+        fault = f"cannot read the file: {error.strerror or error}"
+        context.report.problem(fault, (file, 0, 0), "", fix_for_unreadable(file))
         return []
     try:
         return read_documents(text, file, context.report)

@@ -48,6 +48,8 @@ def command(
 
     if image is None and not environment:
         raise click.UsageError("nothing to change: give --image REF, --env NAME=VALUE or both")
+    if image is not None and not image.strip():
+        raise click.UsageError("--image is empty: give the image to run")
     session = Session()
     client, name = session.of_project(selection)
     conclude(session, client.deploy(name, service, image, dict(environment)), following)

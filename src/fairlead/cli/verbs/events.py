@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fairlead.cli.options import json_option, long_selection_options
+from fairlead.cli.options import Whole, json_option, long_selection_options
 
 if TYPE_CHECKING:
     from fairlead.cli.selection import Selection
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Show what happened")
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
-@click.option(
-    "-n", "--tail", type=click.IntRange(min=0), metavar="N", default=100, show_default=True, help="The last N alone."
-)
+@click.option("-n", "--tail", type=Whole(min=0), metavar="N", default=100, show_default=True, help="The last N alone.")
 @click.option("-a", "--all", "everything", is_flag=True, help="Of all projects, not of the one here alone.")
 @long_selection_options
 @json_option

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fairlead.cli.candidates import complete_services
-from fairlead.cli.options import json_option, long_selection_options
+from fairlead.cli.options import Whole, json_option, long_selection_options
 
 if TYPE_CHECKING:
     from fairlead.cli.selection import Selection
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Show what the replicas write")
 @click.argument("services", nargs=-1, metavar="[SERVICE]...", shell_complete=complete_services)
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C, new replicas included.")
-@click.option("-n", "--tail", type=click.IntRange(min=0), metavar="N", help="The last N lines of each replica alone.")
+@click.option("-n", "--tail", type=Whole(min=0), metavar="N", help="The last N lines of each replica alone.")
 @long_selection_options
 @json_option
 def command(
@@ -34,6 +34,8 @@ def command(
     from fairlead.cli.output import print_json_line
     from fairlead.cli.session import Session
 
+    if follow and (file := next((name for name in services if name.endswith((".yaml", ".yml"))), None)):
+        raise click.UsageError(f"-f means to follow here, and {file!r} looks like a file: give it with --file")
     session = Session()
     client, name = session.of_project(selection)
     show = print_json_line if as_json else LogPrinter(name)

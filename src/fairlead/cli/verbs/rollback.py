@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from fairlead.cli.candidates import complete_releases
-from fairlead.cli.options import Following, following_options, selection_options
+from fairlead.cli.options import Following, Whole, following_options, selection_options
 
 if TYPE_CHECKING:
     from fairlead.cli.selection import Selection
 
 
 @click.command(short_help="Release what an earlier release had")
-@click.argument("release", type=click.IntRange(min=1), required=False, shell_complete=complete_releases)
+@click.argument("release", type=Whole(min=1), required=False, shell_complete=complete_releases)
 @selection_options
 @following_options
 def command(release: int | None, selection: Selection, following: Following) -> None:

@@ -262,12 +262,12 @@ class ProcessEngine(Engine):
         try:
             fields = await asyncio.to_thread(command_fields, replica.directory, argv, hook)
         except StartFailedError as error:
-            return CommandResult(status=127, output=error.message)
+            return CommandResult(status=127, output=f"{error.message}\n")
         answer = await self._keeper.request(
             "run", answer_within_s=timeout_s + COMMAND_SLACK_S, timeout_s=timeout_s, **fields
         )
         if "stage" in answer:
-            return CommandResult(status=126, output=f"{argv[0]}: {os.strerror(answer['errno'])}")
+            return CommandResult(status=126, output=f"{argv[0]}: {os.strerror(answer['errno'])}\n")
         return CommandResult(
             status=answer["status"],
             output=answer["output"].decode(errors="replace"),
