@@ -5,6 +5,7 @@ Called by every verb that makes an operation. Ctrl-C detaches: the release goes 
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from contextlib import AbstractContextManager
@@ -28,8 +29,9 @@ _FAILURES = {
     OperationState.PAUSED: "is paused after a failure",
 }
 
+_NOBODY_LISTENS = re.compile(r"\b(?:tcp|GET) \S+: connection refused")
+"""What the probes of tcp and http say of it. A command's own words may be about anybody."""
 
-_NOBODY_LISTENS = "connection refused"
 _WHERE_TO_LISTEN = (
     "nobody listens there: a local process has to listen on $PORT, a container on 0.0.0.0 and the port of the file"
 )
@@ -112,7 +114,7 @@ def _failure(operation: Operation) -> FairleadError:
     if operation.message:
         message += f": {operation.message}"
     hint = f"`fairlead events -p {operation.project}` tells how it went, `fairlead logs` what the replicas wrote"
-    if _NOBODY_LISTENS in operation.message:
+    if _NOBODY_LISTENS.search(operation.message):
         hint = f"{_WHERE_TO_LISTEN}; {hint}"
     if operation.state is OperationState.PAUSED:
         hint = f"`fairlead resume -p {operation.project}` goes on with it, `fairlead rollback` takes it back"

@@ -54,12 +54,21 @@ def test_what_stood_in_the_way_before_a_release_began_keeps_its_exit_code(
     assert (result.exit_code, result.stderr) == (code, f"error: {error.message}\nhint: in two releases\n")
 
 
-def test_where_nobody_listens_it_is_said_where_to(invoke: Any, serve: Any) -> None:
-    outcome = "api: 1 of 1 new replicas failed: not ready within 30 s: tcp 127.0.0.1:20346: connection refused"
+@pytest.mark.parametrize("asked", ["tcp 127.0.0.1:20346", "GET http://127.0.0.1:20346/health"])
+def test_where_nobody_listens_it_is_said_where_to(invoke: Any, serve: Any, asked: str) -> None:
+    outcome = f"api: 1 of 1 new replicas failed: not ready within 30 s: {asked}: connection refused"
     serve(scenes=(Scene("shop.api.3 failed", "error", state="rolled-back", outcome=outcome),))
     result = invoke("up", "-d")
     assert "hint: nobody listens there: a local process has to listen on $PORT" in result.stderr
     assert "`fairlead events -p shop` tells how it went" in result.stderr
+
+
+def test_what_a_command_could_not_reach_is_not_taken_for_the_replica(invoke: Any, serve: Any) -> None:
+    said = "command pg_isready: exited with status 2: dial tcp 10.0.0.7:5432: connect: connection refused"
+    outcome = f"api: 1 of 1 new replicas failed: not ready within 30 s: {said}"
+    serve(scenes=(Scene("shop.api.3 failed", "error", state="rolled-back", outcome=outcome),))
+    result = invoke("up", "-d")
+    assert (result.exit_code, "nobody listens" in result.stderr) == (5, False)
 
 
 def test_up_that_pauses_after_a_failure_exits_5(invoke: Any, serve: Any) -> None:
