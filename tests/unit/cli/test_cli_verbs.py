@@ -220,6 +220,7 @@ def test_up_strict_refuses_what_would_be_ignored(invoke: Any, serve: Any, folder
         (["upp"], 2, "did you mean `fairlead up`"),
         (["stauts"], 2, "did you mean `fairlead stats` or `fairlead status`?"),
         (["up", "--detatch"], 2, "--detach"),
+        (["up", "-d", "api"], 2, "'api' was given: a release is of the whole project\nhint: -f names a file; "),
         (["ps", "-p", "../etc"], 0, "no replicas"),
         (["restart", "-p", "blog"], 6, "projects here: shop"),
     ],

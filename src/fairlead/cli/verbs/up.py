@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from fairlead.controller.controls import Operation
 
 
-@click.command(short_help="Release the Compose file: start it, or bring it up to date")
+@click.command(
+    short_help="Release the Compose file: start it, or bring it up to date",
+    context_settings={"allow_extra_args": True},
+)
 @click.option("-d", "--detach", is_flag=True, help="Return when the release has ended; exit code 0 only if it serves.")
 @project_options
 @click.option("--engine", metavar="NAME", shell_complete=complete_engines, help="Where it runs: process or docker.")
@@ -44,11 +47,17 @@ def command(
     goes on in the background.
     """
     from fairlead.cli.desired import Wish, desired
+    from fairlead.cli.failure import usage
     from fairlead.cli.outcome import conclude
     from fairlead.cli.output import note
     from fairlead.cli.preflight import give_notice, refuse, strictly
     from fairlead.cli.session import Session
 
+    if extra := click.get_current_context().args:
+        raise usage(
+            f"`up` takes no service or file, and {extra[0]!r} was given: a release is of the whole project",
+            "-f names a file; `fairlead restart SERVICE` and `fairlead scale SERVICE=N` are for one service",
+        )
     session = Session()
     wanted = desired(session, Wish(engine=engine, scale=counts(scale), force_recreate=force_recreate))
     findings = strictly(wanted.findings) if strict else wanted.findings
