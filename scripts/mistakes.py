@@ -56,7 +56,7 @@ MISTAKES = (
     Mistake(
         "believe a look that a newer one has overtaken",
         "controller/core.py",
-        "if taken_at_s < self._looked_at_s.get(book.name, taken_at_s):",
+        "if taken_at_s < self._looked_at_s.get(name, taken_at_s):",
         "if taken_at_s < 0:",
     ),
     Mistake(
@@ -111,8 +111,8 @@ MISTAKES = (
     Mistake(
         "remember failed commands for ever",
         "controller/core.py",
-        "self._retries.keep_only(book.name, keys",
-        "bool(book.name and keys",
+        "self._retries.keep_only(name, {*",
+        "bool({name, *",
     ),
     Mistake(
         "read stored times as if the clock had never jumped",
@@ -155,8 +155,8 @@ MISTAKES = (
     Mistake(
         "take a replica that runs for one that is ready",
         "rollout/lifecycle.py",
-        "case _P.STARTING if health is Health.READY:",
-        "case _P.STARTING if health is not Health.DEAD:",
+        "if health is Health.READY:\n        starting",
+        "if health is Health.READY or (instance.phase is _P.STARTING and health is not Health.DEAD):\n        starting",
     ),
     Mistake(
         "start a second writer beside the first",
@@ -287,8 +287,8 @@ MISTAKES = (
     Mistake(
         "stop what was never started: hand out one command a look",
         "controller/core.py",
-        "not self._told.has_to_show(book.name, c, now_s)\n        ]\n",
-        "not self._told.has_to_show(book.name, c, now_s)\n        ][:1]\n",
+        "not self._told.has_to_show(name, c, now_s)\n        ]\n",
+        "not self._told.has_to_show(name, c, now_s)\n        ][:1]\n",
     ),
     Mistake(
         "take a change that was carried out by half for whole",
@@ -329,8 +329,8 @@ MISTAKES = (
     Mistake(
         "start any number beside what a rollback that failed keeps",
         "rollout/wanted.py",
-        "(state.rollout.phase in ACTIVE or state.rollout.phase is _R.FAILED)",
-        "state.rollout.phase in ACTIVE",
+        "under_way = state.rollout is not None and state.rollout.phase in _NOT_SETTLED",
+        "under_way = state.rollout is not None and state.rollout.phase in ACTIVE",
     ),
     Mistake(
         "find only one revision of a project without a record",

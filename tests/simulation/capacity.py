@@ -25,6 +25,9 @@ MISSED_FOR_S = 1.0
 """Who is in no list for so long may be given up."""
 ALL = 1_000_000
 
+_NOT_SETTLED = ACTIVE | {RolloutPhase.FAILED}
+"""A rollback that failed keeps what serves, and goes on trying to start what it was to bring back."""
+
 
 class Bar:
     """What one service has to keep up. ``floor``: so many have served; ``sure``: so many do, and nothing that was asked
@@ -46,7 +49,8 @@ class Bar:
 
     @property
     def required(self) -> int:
-        return max(0, self.low - self.slack - self.tolerated)
+        least = self.low - self.slack - self.tolerated
+        return least if least > 0 else 0
 
 
 class Capacity:
@@ -107,8 +111,7 @@ class Capacity:
             return
         rollout = state.rollout
         wanted = state.target.replicas if state.target is not None and not state.leaving else 0
-        # A rollback that failed keeps what serves, and goes on trying to start what it was to bring back.
-        active = rollout is not None and (rollout.phase in ACTIVE or rollout.phase is RolloutPhase.FAILED)
+        active = rollout is not None and rollout.phase in _NOT_SETTLED
         slots = [instance.slot for instance in state.instances if instance.phase in LIVE]
         live = len(slots)
         # One beyond the number serves until those within it do, and counts beside them.
@@ -129,11 +132,7 @@ class Capacity:
         # A step may start replicas first and then, since another service failed, take the release back.
         surge = max(surge, bar.surge)
         # Taking back what still runs makes nothing new; whoever starts one more has to stay below the bound.
-        known = {instance.id for instance in before.instances} if before is not None else set()
-        starts = any(
-            instance.phase is InstancePhase.CREATING and instance.id not in known for instance in state.instances
-        )
-        if starts and live > bar.high + surge:
+        if live > bar.high + surge and _starts_one(before, state):
             raise Violation("surge", f"{name}: {live} live replicas, {bar.high} wanted and {surge} more allowed")
 
     def _has_noticed_a_loss(self, name: str, state: ServiceState, observation: Observation | None) -> bool:
@@ -151,7 +150,7 @@ class Capacity:
 
     def _is_well(self, real: Real) -> bool:
         now_s = self._sim.world.now_s
-        well = real.runs and not real.doomed and real.hidden_until_s <= now_s
+        well = real.ended is None and not real.doomed and real.hidden_until_s <= now_s
         return well and real.verdict(now_s) is Health.READY
 
     def _excess(self, state: ServiceState, controller: SimController) -> int:
@@ -219,10 +218,10 @@ class Capacity:
         pooled, coming = self._sim.router.pooled, self._sim.router.coming()
         count: dict[str, int] = {}
         sure: dict[str, int] = {}
-        reals = self._sim.engine.reals.values()
-        for real in (*reals, *self._sim.engine.vanished.values()):
+        everybody = (*self._sim.engine.reals.values(), *self._sim.engine.vanished.values())
+        for real in [real for real in everybody if real.has_served and real.signalled_at_s is None]:
             name = real.service
-            if real.signalled_at_s is not None or not real.has_served or name not in self._states:
+            if name not in self._states:
                 continue
             ready = real.id in self._ready[name]
             # What the controller cannot know of yet is not held against what it does meanwhile.
@@ -234,6 +233,12 @@ class Capacity:
                 stays = not real.addresses or all(real.id in pools.get(name, ()) for pools in coming)
                 sure[name] = sure.get(name, 0) + (serves and stays)
         return count, sure if coming else count
+
+
+def _starts_one(before: ServiceState | None, state: ServiceState) -> bool:
+    """Whether ``state`` has a replica to be made that was not there before."""
+    known = {instance.id for instance in before.instances} if before is not None else set()
+    return any(i.phase is InstancePhase.CREATING and i.id not in known for i in state.instances)
 
 
 def _was_left_out(replica_id: str, missing: Mapping[str, float], observation: Observation | None) -> bool:

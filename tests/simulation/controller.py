@@ -223,13 +223,9 @@ class SimController:
         self.wake()
 
     def _health(self, replicas: tuple[ObservedReplica, ...]) -> dict[str, ReplicaHealth]:
-        sim = self._sim
-        found = {}
-        for replica in replicas:
-            real = sim.engine.reals.get(replica.id)
-            if real is not None and replica.state is ReplicaState.RUNNING:
-                found[replica.id] = _PROBED[real.verdict(sim.world.now_s)]
-        return found
+        now_s, reals = self._sim.world.now_s, self._sim.engine.reals
+        running = [replica.id for replica in replicas if replica.state is ReplicaState.RUNNING]
+        return {key: _PROBED[reals[key].verdict(now_s)] for key in running if key in reals}
 
     def _set_timer(self, project: str) -> None:
         sim = self._sim

@@ -62,9 +62,11 @@ class SimEngine:
                     world.injected(f"the list is one change behind, {now_s - since_s:.3f} s old")
                     return kept
         found = tuple(
-            real.observed()
-            for real in self._in_order()
-            if real.spec.project == project and real.hidden_until_s <= now_s
+            [
+                real.observed()
+                for real in self._in_order()
+                if real.hidden_until_s <= now_s and real.spec.project == project
+            ]
         )
         if self._unseen:
             found = tuple(self._as_seen(replica) for replica in found)

@@ -47,15 +47,16 @@ class Core(Operators):
 
         ``put_away``: what the project leaves behind (networks, a router of its own) is gone. Until then it is not.
         """
-        book = self.books.get(observation.project)
+        name = observation.project
+        book = self.books.get(name)
         if book is None or book.gone:
             return ()
         taken_at_s = now_s if observation.taken_at_s is None else observation.taken_at_s
-        if taken_at_s < self._looked_at_s.get(book.name, taken_at_s):
+        if taken_at_s < self._looked_at_s.get(name, taken_at_s):
             return ()  # A newer look has overtaken this one, and what it shows may be over.
-        self._looked_at_s[book.name] = taken_at_s
+        self._looked_at_s[name] = taken_at_s
         unchanging = self._told.has_taken_effect(observation, book.definitions.values(), now_s)
-        glances = self._glances_at(book.name)
+        glances = self._glances_at(name)
         result = release.step_project(
             book.project, book.services, observation, book.definitions, now_s, unchanging=unchanging, glances=glances
         )
@@ -68,26 +69,23 @@ class Core(Operators):
             else ()
         )
         after = outcomes.mirror_release(after, now_s)
-        self._empty.discard(book.name)
+        self._empty.discard(name)
         if result.gone and not put_away:
-            self._empty.add(book.name)
+            self._empty.add(name)
         elif result.gone:
             after = Book(project=after.project, operations=after.operations, requests=after.requests, gone=True)
-            self._retries.forget(book.name)
-            del self._glances[book.name]
+            self._retries.forget(name)
+            del self._glances[name]
         after = outcomes.settle_operations(after, observation, now_s)
-        keys = {c.key for c in result.commands}
-        self._retries.keep_only(book.name, keys.union(self._open.get(book.name, ())))
+        self._retries.keep_only(name, {*[c.key for c in result.commands], *self._open.get(name, ())})
         wanted = [
-            c
-            for c in result.commands
-            if self._is_due(book.name, c, now_s) and not self._told.has_to_show(book.name, c, now_s)
+            c for c in result.commands if self._is_due(name, c, now_s) and not self._told.has_to_show(name, c, now_s)
         ]
-        self._restless.discard(book.name)
-        broken = (Note(kind="invariant-violated", message=text, service="", level="error") for text in alarms)
+        self._restless.discard(name)
+        broken = [Note(kind="invariant-violated", message=text, service="", level="error") for text in alarms]
         orders = self._commit(after, now_s, orders=wanted, notes=(*result.notes, *broken))
-        if any(is_undecided(state, taken_at_s, now_s) for state in after.services.values()):
-            self._restless.add(after.name)
+        if taken_at_s < now_s and any(is_undecided(state, taken_at_s, now_s) for state in after.services.values()):
+            self._restless.add(name)
         return orders
 
     def settle(self, project: str, intent: int, command: Command, error: FairleadError | None, now_s: float) -> None:
@@ -191,7 +189,7 @@ class Core(Operators):
             for operation in book.operations.values()
             if operation.ended_at_s is None
         ]
-        return min((moment for moment in moments if moment is not None and moment > now_s), default=None)
+        return min([moment for moment in moments if moment is not None and moment > now_s], default=None)
 
     def _glances_at(self, project: str) -> Glances:
         found = self._glances.get(project)

@@ -61,8 +61,8 @@ def supersede_operations(book: Book, newer: Operation, now_s: float) -> Book:
 
 def settle_operations(book: Book, observation: Observation, now_s: float) -> Book:
     """``book`` with every operation ended whose goal is reached or out of reach."""
-    for operation in list(book.operations.values()):
-        if operation.ended_at_s is not None or operation.id in book.requests:
+    for operation in [o for o in book.operations.values() if o.ended_at_s is None]:
+        if operation.id in book.requests:
             continue
         state, message = _judge(book, operation, observation, now_s)
         if state is operation.state and message == operation.message:

@@ -55,7 +55,7 @@ class Ways(msgspec.Struct, frozen=True):
 
     state: ServiceState
     definitions: Definitions
-    listening: frozenset[str]
+    listening: tuple[str, ...]
     templates: Mapping[str, Route]
     proxied: bool
 
@@ -173,7 +173,7 @@ class Glances:
         now_s: float,
     ) -> None:
         """A step has left ``state`` as it was."""
-        if any(_depends_on_the_look(instance) for instance in state.instances):
+        if [instance for instance in state.instances if _depends_on_the_look(instance)]:
             self._stills.pop((state.service, sight.unchanging), None)
             return
         # A moment this near may be past for whoever adds and not yet for whoever subtracts.
@@ -218,10 +218,10 @@ class Glances:
             kept is None
             or kept.state is not state
             or kept.definitions is not definitions
-            or kept.listening != sighted.keys()
+            or kept.listening != tuple(sighted)
         ):
             found, proxied = templates(state, definitions, sighted), is_proxied(state, definitions)
-            kept = self._ways[state.service] = Ways(state, definitions, frozenset(sighted), found, proxied)
+            kept = self._ways[state.service] = Ways(state, definitions, tuple(sighted), found, proxied)
         return kept
 
     def routes(

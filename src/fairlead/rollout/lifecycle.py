@@ -25,6 +25,8 @@ MISSING_S = 1.0
 """How long a replica may be left out of the engine's list, unproven alive, until it counts as gone."""
 
 _P = InstancePhase
+_ENDED = frozenset({_P.STOPPED, _P.FAILED, _P.COMPLETED})
+_LEAVING = frozenset({_P.DRAINING, _P.STOPPING})
 
 
 def absorb(
@@ -38,30 +40,46 @@ def absorb(
     own, older = dict(state.restarts), dict(state.origin_restarts)
     changed = False
     for before in state.instances:
-        restarts = own if before.key == key else older
         definition = definitions.get(before.revision_id)
         policy = definition.policy if definition else None
         after = _observe(before, view, policy, now_s)
-        if after.failure and not before.failure:
-            _book_failure(after, view, policy, restarts, now_s)
-            notes.append(failed(state, after))
-            notes += crash_loop(state, after, restarts[after.slot], now_s)
-        elif after.phase is _P.READY and before.phase is not _P.READY:
-            notes.append(replica_note(state, after, "replica-ready", "is ready"))
-        elif after.phase is _P.STARTING and before.phase is _P.READY:
-            notes.append(unready(state, after, view))
+        instances.append(after)
+        if after is before and not own and not older:
+            continue
+        restarts = own if before.key == key else older
+        if after is not before:
+            changed = True
+            notes += _taken_in(state, before, after, view, policy, restarts, now_s)
         if restarts:
             _forgive(after, policy, restarts, now_s)
-        instances.append(after)
-        changed = changed or after is not before
     if not changed and own == state.restarts and older == state.origin_restarts:
         return state, notes
     return replace(state, instances=tuple(instances), restarts=own, origin_restarts=older), notes
 
 
+def _taken_in(
+    state: ServiceState,
+    before: Instance,
+    after: Instance,
+    view: ServiceView,
+    policy: ServicePolicy | None,
+    restarts: dict[int, Restarts],
+    now_s: float,
+) -> list[Note]:
+    """What there is to tell of a replica that has changed; its failure is written into its slot's record."""
+    if after.failure and not before.failure:
+        _book_failure(after, view, policy, restarts, now_s)
+        return [failed(state, after), *crash_loop(state, after, restarts[after.slot], now_s)]
+    if after.phase is _P.READY and before.phase is not _P.READY:
+        return [replica_note(state, after, "replica-ready", "is ready")]
+    if after.phase is _P.STARTING and before.phase is _P.READY:
+        return [unready(state, after, view)]
+    return []
+
+
 def fail(instance: Instance, reason: str) -> Instance:
     """``instance`` as one that has to go and is not running: it never started, or it ended."""
-    if instance.phase in (_P.DRAINING, _P.STOPPING):
+    if instance.phase in _LEAVING:
         return move(instance, _P.STOPPED)
     return move(instance, _P.FAILED, failure=reason)
 
@@ -113,7 +131,7 @@ def number_of(replica_id: str) -> int:
 
 def _observe(instance: Instance, view: ServiceView, policy: ServicePolicy | None, now_s: float) -> Instance:
     observed = view.replicas.get(instance.id)
-    if instance.phase in (_P.STOPPED, _P.FAILED, _P.COMPLETED):
+    if instance.phase in _ENDED:
         return _resurface(instance, observed, now_s)
     if observed is None:
         return _missing(instance, view, now_s)
@@ -179,14 +197,12 @@ def _missing(instance: Instance, view: ServiceView, now_s: float) -> Instance:
 def is_undecided(state: ServiceState, taken_at_s: float, now_s: float) -> bool:
     """Whether the look that was begun at ``taken_at_s`` came late and shows less than one begun now would: a replica
     is missing for long enough, and was not yet when looking began."""
-    return any(
-        instance.missing_since_s is not None and taken_at_s < instance.missing_since_s + MISSING_S <= now_s
-        for instance in state.instances
-    )
+    missing_s = [i.missing_since_s + MISSING_S for i in state.instances if i.missing_since_s is not None]
+    return any(taken_at_s < gone_s <= now_s for gone_s in missing_s)
 
 
 def _ended(instance: Instance, how: Exit, view: ServiceView, policy: ServicePolicy | None) -> Instance:
-    if instance.phase in (_P.DRAINING, _P.STOPPING):
+    if instance.phase in _LEAVING:
         return move(instance, _P.STOPPED)
     # Whoever publishes a port is there to serve: its end is no success, whatever its status.
     rule = policy.restart if policy is not None and (policy.job or not view.routed) else None
@@ -198,10 +214,11 @@ def _ended(instance: Instance, how: Exit, view: ServiceView, policy: ServicePoli
 def _take_health(instance: Instance, view: ServiceView, policy: ServicePolicy | None, now_s: float) -> Instance:
     verdict = view.health.get(instance.id)
     health = verdict.health if verdict else Health.UNKNOWN
+    if health is Health.READY:
+        starting = instance.phase is _P.STARTING
+        return move(instance, _P.READY, ready_at_s=now_s, served=True) if starting else instance
     reason = verdict.reason if verdict else ""
     match instance.phase:
-        case _P.STARTING if health is Health.READY:
-            return move(instance, _P.READY, ready_at_s=now_s, served=True)
         case _P.STARTING | _P.READY if health is Health.DEAD:
             return drained(instance, now_s, failure=f"liveness probe failed: {reason}")
         case _P.READY if health is Health.UNREADY:

@@ -24,6 +24,8 @@ from fairlead.rollout.view import ServiceView
 from fairlead.rollout.wanted import converge
 
 _P = InstancePhase
+_UNDISTURBED = frozenset({_P.STARTING, _P.READY, _P.COMPLETED})
+"""Phases in which nothing is asked for."""
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +71,9 @@ def _act(
     instances: list[Instance] = []
     asked: list[Command] = []
     for before in state.instances:
+        if before.phase in _UNDISTURBED:
+            instances.append(before)
+            continue
         after, command = _next(state, before, view, definitions, now_s)
         instances.append(after)
         if command is not None:

@@ -30,6 +30,9 @@ OUTSIDE_FAILURES_PER_REPLICA = 3
 
 _P = InstancePhase
 _R = RolloutPhase
+_MOVING = frozenset({_R.PROGRESSING, _R.ROLLING_BACK})
+_GOING_BACK = frozenset({_R.ROLLING_BACK, _R.FAILED})
+_MONITORED = frozenset({_R.PROGRESSING, _R.PAUSED, _R.GATE_FAILED})
 
 
 def advance(
@@ -37,7 +40,7 @@ def advance(
 ) -> tuple[ServiceState, list[Note]]:
     """``state`` with its rollout one move further, where the facts allow one."""
     rollout, target = state.rollout, state.target
-    if rollout is None or rollout.phase not in (_R.PROGRESSING, _R.ROLLING_BACK):
+    if rollout is None or rollout.phase not in _MOVING:
         return state, []
     if target is None:
         return _withdrawn(state, rollout)
@@ -55,7 +58,7 @@ def advance(
 
 def rules_of(rollout: Rollout, policy: ServicePolicy) -> UpdatePolicy:
     """By which rules ``rollout`` goes on."""
-    if rollout.phase in (_R.ROLLING_BACK, _R.FAILED):
+    if rollout.phase in _GOING_BACK:
         return policy.rollback
     if rollout.returning:
         return policy.returning
@@ -69,7 +72,7 @@ def standby_until_s(state: ServiceState, definitions: Mapping[str, Definition]) 
     They may be signalled when the whole batch that replaced them has been ready for `monitor`.
     """
     rollout, target = state.rollout, state.target
-    if rollout is None or target is None or rollout.phase not in (_R.PROGRESSING, _R.PAUSED, _R.GATE_FAILED):
+    if rollout is None or target is None or rollout.phase not in _MONITORED:
         return 0.0
     monitor_s = rules_of(rollout, definitions[target.definition_id].policy).monitor_s
     if monitor_s <= 0:
@@ -96,6 +99,8 @@ def _count_failures(state: ServiceState, rollout: Rollout) -> Rollout:
     failures = [i for i in state.current() if i.failure and i.created_at_s >= rollout.started_at_s]
     own = {instance.slot for instance in failures if not instance.outside}
     spent = {slot for slot, restarts in state.restarts.items() if _is_spent(restarts)}
+    if not own and not spent:
+        return rollout
     slots = tuple(sorted(own | spent | set(rollout.failed_slots)))
     if slots == rollout.failed_slots:
         return rollout
@@ -109,13 +114,8 @@ def _is_spent(restarts: Restarts) -> bool:
 
 def gate_deadline_s(state: ServiceState, rollout: Rollout, policy: ServicePolicy) -> float:
     """When a rollout that gets no further counts as stuck. A new replica that comes or gets ready is progress."""
-    arrivals = (
-        moment_s
-        for instance in state.current()
-        if instance.phase in LIVE
-        for moment_s in (instance.created_at_s, instance.ready_at_s)
-        if moment_s is not None
-    )
+    live = [instance for instance in state.current() if instance.phase in LIVE]
+    arrivals = [max(instance.created_at_s, instance.ready_at_s or 0.0) for instance in live]
     return max(rollout.progress_at_s, *arrivals, 0.0) + policy.progress_deadline_s
 
 

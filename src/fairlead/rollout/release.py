@@ -39,6 +39,7 @@ _ON_THE_WAY_OUT = frozenset({InstancePhase.DRAINING, InstancePhase.STOPPING, Ins
 _P = InstancePhase
 _R = RolloutPhase
 _T = TransactionPhase
+_REVERSIBLE = frozenset({_T.RUNNING, _T.PAUSED, _T.ROLLING_BACK})
 Services = dict[str, ServiceState]
 Sighted = Mapping[str, Mapping[str, RouteStatus]]
 
@@ -83,7 +84,7 @@ def step_project(
     if project.leaving:
         after = _leave(after, definitions)
     after = {name: state for name, state in after.items() if not _is_withdrawn(state)}
-    same = len(after) == len(services) and all(services.get(name) is state for name, state in after.items())
+    same = len(after) == len(services) and not [n for n, state in after.items() if services.get(n) is not state]
     change = _change_of_routes(project, after, sighted, picture, glances)
     if change is not None:
         commands.insert(0, change)
@@ -158,11 +159,7 @@ def _view(observation: Observation, sight: Sight, ways: Ways) -> ServiceView:
 
 def _is_releasing(project: ProjectState) -> bool:
     transaction = project.transaction
-    return (
-        transaction is not None
-        and not project.leaving
-        and transaction.phase in (_T.RUNNING, _T.PAUSED, _T.ROLLING_BACK)
-    )
+    return transaction is not None and not project.leaving and transaction.phase in _REVERSIBLE
 
 
 def _open_already(routes: Sequence[Route], observation: Observation) -> list[Route]:
@@ -180,8 +177,9 @@ def _never_served(project: ProjectState) -> bool:
 
 def _is_withdrawn(state: ServiceState) -> bool:
     """Nothing should run of it, nothing does, and nothing is under way."""
-    active = state.rollout is not None and state.rollout.phase in ACTIVE
-    return state.target is None and not state.instances and not active
+    if state.target is not None or state.instances:
+        return False
+    return state.rollout is None or state.rollout.phase not in ACTIVE
 
 
 def is_converged(

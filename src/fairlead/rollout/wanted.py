@@ -22,6 +22,10 @@ from fairlead.spec.model import Order
 
 _P = InstancePhase
 _R = RolloutPhase
+_FILLING = LIVE | {_P.COMPLETED}
+_NOT_SETTLED = ACTIVE | {_R.FAILED}
+_SETTLED = frozenset({_R.SUCCEEDED, _R.ROLLED_BACK})
+_AHEAD = frozenset({_R.PENDING, _R.PROGRESSING, _R.PAUSED})
 
 
 def converge(
@@ -63,7 +67,7 @@ def _take_back(state: ServiceState, view: ServiceView, now_s: float) -> ServiceS
     if target is None or state.leaving:
         return state
     current = state.current()
-    if all(instance.phase is not _P.DRAINING for instance in current):
+    if _P.DRAINING not in [instance.phase for instance in current]:
         return state
     taken = {instance.slot for instance in current if instance.phase in LIVE}
     changed = {}
@@ -94,7 +98,7 @@ def _keep_serving(
 ) -> ServiceState:
     """Replicas that were to leave and are still in the pool stay there as far as those that replace them were lost
     meanwhile, also where a successor in their slot has begun to start."""
-    if not view.routed or state.rollout is None or state.rollout.phase not in (*ACTIVE, _R.FAILED):
+    if not view.routed or state.rollout is None or state.rollout.phase not in _NOT_SETTLED:
         return state
     leaving = [
         i
@@ -154,10 +158,11 @@ def _drain_others(
 def _forget_jobs(state: ServiceState) -> ServiceState:
     """Let go of what other revisions have completed, and replicas beyond the number wanted. Not before a release has
     ended: it may be taken back, and what was done then, a migration for one, must not be done a second time."""
-    replicas = state.target.replicas if state.target else 0
-    surplus = [i for i in state.current() if i.slot > replicas]
-    over = [i for i in (*state.others(), *surplus) if i.phase is _P.COMPLETED]
-    return _replace_instance(state, {i.id: move(i, _P.STOPPED) for i in over})
+    completed = [i for i in state.instances if i.phase is _P.COMPLETED]
+    if not completed:
+        return state
+    key, replicas = (state.target.key, state.target.replicas) if state.target else (None, 0)
+    return _replace_instance(state, {i.id: move(i, _P.STOPPED) for i in completed if i.key != key or i.slot > replicas})
 
 
 def _spare(state: ServiceState, view: ServiceView, definitions: Mapping[str, Definition]) -> int:
@@ -216,12 +221,12 @@ def _create_current(state: ServiceState, definitions: Mapping[str, Definition], 
     if target is None or state.leaving:
         return state
     admitted = target.replicas
-    if rollout is not None and rollout.phase not in (_R.SUCCEEDED, _R.ROLLED_BACK):
+    if rollout is not None and rollout.phase not in _SETTLED:
         admitted = min(rollout.admitted, target.replicas)
     if rollout is not None and rollout.phase in (_R.PENDING, _R.GATE_FAILED):
         return state
     room: int | None = None
-    taken = {i.slot for i in state.current() if i.phase in LIVE or i.phase is _P.COMPLETED}
+    taken = {i.slot for i in state.current() if i.phase in _FILLING}
     for slot in range(1, admitted + 1):
         if slot in taken or not _may_start(state.restarts.get(slot), now_s):
             continue
@@ -241,7 +246,7 @@ def _room(state: ServiceState, target: Target, definitions: Mapping[str, Definit
         return target.replicas - sum(1 for instance in state.instances if instance.phase is not _P.COMPLETED)
     occupied = sum(1 for instance in state.instances if instance.phase in OCCUPYING)
     # A rollback that failed keeps what it found, and goes on trying beside it.
-    under_way = state.rollout is not None and (state.rollout.phase in ACTIVE or state.rollout.phase is _R.FAILED)
+    under_way = state.rollout is not None and state.rollout.phase in _NOT_SETTLED
     # Afterwards an old replica that only finishes its streams takes nobody's place.
     if state.rollout is not None and under_way and order_of(state, definitions) is Order.STOP_FIRST:
         return max(target.replicas, state.rollout.origin_replicas) - occupied
@@ -276,14 +281,14 @@ def _heal_origin(state: ServiceState, definitions: Mapping[str, Definition], now
     rollout = state.rollout
     if rollout is None or rollout.origin is None or state.leaving:
         return state
-    if rollout.phase not in (_R.PENDING, _R.PROGRESSING, _R.PAUSED) or rollout.origin.revision_id not in definitions:
+    if rollout.phase not in _AHEAD or rollout.origin.revision_id not in definitions:
         return state
     if definitions[rollout.origin.revision_id].policy.job or rollout.origin.key == (state.target and state.target.key):
         return state
     if order_of(state, definitions) is Order.STOP_FIRST and rollout.admitted > 0:
         return state
     wanted = _old_wanted(rollout, state.target, Order.START_FIRST)
-    live = [i for i in state.others() if i.phase in LIVE or i.phase is _P.COMPLETED]
+    live = [i for i in state.others() if i.phase in _FILLING]
     taken = {instance.slot for instance in live}
     free = [slot for slot in range(rollout.origin_replicas, 0, -1) if slot not in taken]
     if definitions[rollout.origin.revision_id].policy.exclusive and len(state.instances) > 0:
