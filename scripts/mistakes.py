@@ -155,8 +155,8 @@ MISTAKES = (
     Mistake(
         "take a replica that runs for one that is ready",
         "rollout/lifecycle.py",
-        "if health is Health.READY:\n        starting",
-        "if health is Health.READY or (instance.phase is _P.STARTING and health is not Health.DEAD):\n        starting",
+        "if health is _H.READY:\n        starting",
+        "if health is _H.READY or (instance.phase is _P.STARTING and health is not _H.DEAD):\n        starting",
     ),
     Mistake(
         "start a second writer beside the first",

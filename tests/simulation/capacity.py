@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fairlead.observed import Health, Observation
 from fairlead.rollout.progress import rules_of
 from fairlead.rollout.state import ServiceState
-from fairlead.rollout.states import ACTIVE, LIVE, InstancePhase, RolloutPhase
+from fairlead.rollout.states import ACTIVE, LIVE, InstancePhase, RolloutPhase, members
 from fairlead.spec.model import FailureAction, Order
 from tests.simulation.replicas import Real
 from tests.simulation.world import Violation
@@ -25,7 +25,9 @@ MISSED_FOR_S = 1.0
 """Who is in no list for so long may be given up."""
 ALL = 1_000_000
 
-_NOT_SETTLED = ACTIVE | {RolloutPhase.FAILED}
+_P = members(InstancePhase)
+_R = members(RolloutPhase)
+_NOT_SETTLED = ACTIVE | {_R.FAILED}
 """A rollback that failed keeps what serves, and goes on trying to start what it was to bring back."""
 
 
@@ -140,7 +142,7 @@ class Capacity:
         ready, missing = self._ready.get(name, ()), self._missing.get(name, {})
         for instance in state.instances:
             is_missed = instance.missing_since_s is not None and instance.id not in missing
-            if instance.id in ready and (is_missed or instance.phase is not InstancePhase.READY):
+            if instance.id in ready and (is_missed or instance.phase is not _P.READY):
                 real = self._sim.engine.reals.get(instance.id)
                 if real is not None and not is_missed and _was_left_out(real.id, missing, observation):
                     real.doomed = True
@@ -173,7 +175,7 @@ class Capacity:
         if update.order is Order.STOP_FIRST:
             bar.slack = max(bar.slack, update.parallelism)
         batch = update.parallelism
-        if state.rollout.phase is RolloutPhase.PROGRESSING:
+        if state.rollout.phase is _R.PROGRESSING:
             # A release that was superseded may have begun a larger one.
             batch = max(batch, state.rollout.admitted - state.rollout.released)
         bar.surge = max(1 if bar.slack == ALL else 0, min(batch, max(wanted, bar.high)))
@@ -184,7 +186,7 @@ class Capacity:
         """What the newest step made of each service."""
         for name, state in services.items():
             if self._states.get(name) is not state:
-                ready = [i for i in state.instances if i.phase is InstancePhase.READY]
+                ready = [i for i in state.instances if i.phase is _P.READY]
                 self._ready[name] = frozenset(i.id for i in ready)
                 self._missing[name] = {i.id: i.missing_since_s for i in ready if i.missing_since_s is not None}
         for name in self._ready.keys() - services.keys():
@@ -238,7 +240,7 @@ class Capacity:
 def _starts_one(before: ServiceState | None, state: ServiceState) -> bool:
     """Whether ``state`` has a replica to be made that was not there before."""
     known = {instance.id for instance in before.instances} if before is not None else set()
-    return any(i.phase is InstancePhase.CREATING and i.id not in known for i in state.instances)
+    return any(i.phase is _P.CREATING and i.id not in known for i in state.instances)
 
 
 def _was_left_out(replica_id: str, missing: Mapping[str, float], observation: Observation | None) -> bool:

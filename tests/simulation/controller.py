@@ -25,6 +25,7 @@ REST_S = 30.0
 TROUBLE_S = 1.0
 PREPARE_S = 1.0
 
+_RUNNING = ReplicaState.RUNNING
 _PROBED = {health: ReplicaHealth(health=health, reason="probed") for health in Health}
 
 
@@ -224,7 +225,7 @@ class SimController:
 
     def _health(self, replicas: tuple[ObservedReplica, ...]) -> dict[str, ReplicaHealth]:
         now_s, reals = self._sim.world.now_s, self._sim.engine.reals
-        running = [replica.id for replica in replicas if replica.state is ReplicaState.RUNNING]
+        running = [replica.id for replica in replicas if replica.state is _RUNNING]
         return {key: _PROBED[reals[key].verdict(now_s)] for key in running if key in reals}
 
     def _set_timer(self, project: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fairlead.observed import Observation
 from fairlead.rollout import commands
 from fairlead.rollout.state import ServiceState
-from fairlead.rollout.states import InstancePhase, RolloutPhase
+from fairlead.rollout.states import InstancePhase, RolloutPhase, members
 from fairlead.routing import EndpointState
 from fairlead.spec.model import Condition
 from tests.simulation.replicas import Real
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 LEAVING_TIMEOUT_S = 10.0
 FAILED_TIMEOUT_S = 5.0
 NEIGHBOUR_SERVES_S = 5.0
+_P = members(InstancePhase)
+_R = members(RolloutPhase)
 _ENDED = frozenset({"rolled-back", "superseded", "failed"})
 
 
@@ -194,24 +196,24 @@ class Safety:
     def _in_turn(self, before: ServiceState | None, state: ServiceState, book: Book) -> None:
         """A rollout that waits for a job to complete begins after the job has completed."""
         rollout = state.rollout
-        if rollout is None or rollout.phase is not RolloutPhase.PROGRESSING or state.target is None:
+        if rollout is None or rollout.phase is not _R.PROGRESSING or state.target is None:
             return
         known = before.rollout if before is not None else None
-        if known is not None and known.release == rollout.release and known.phase is not RolloutPhase.PENDING:
+        if known is not None and known.release == rollout.release and known.phase is not _R.PENDING:
             return
         for name, dependency in book.definitions[state.target.definition_id].revision.service.depends_on.items():
             job = book.services.get(name)
             if dependency.condition is not Condition.COMPLETED or job is None or job.target is None:
                 continue
-            done = any(i.phase is InstancePhase.COMPLETED and i.key == job.target.key for i in job.instances)
+            done = any(i.phase is _P.COMPLETED and i.key == job.target.key for i in job.instances)
             if not done and job.target.replicas > 0:
                 raise Violation("out-of-turn", f"{state.service} has its turn and {name} has not completed")
 
     def _given_up(self, before: ServiceState | None, state: ServiceState) -> None:
         """One that drains is not believed ended while something is open to it, whatever lists leave out."""
-        draining = {i.id for i in before.instances if i.phase is InstancePhase.DRAINING} if before is not None else ()
+        draining = {i.id for i in before.instances if i.phase is _P.DRAINING} if before is not None else ()
         for instance in state.instances:
-            if instance.id in draining and instance.phase is InstancePhase.STOPPED:
+            if instance.id in draining and instance.phase is _P.STOPPED:
                 real = self._sim.engine.reals.get(instance.id)
                 if real is not None and real.runs and real.requests:
                     raise Violation("given-up", f"{instance.id} runs, has {len(real.requests)} open, and is given up")
@@ -248,10 +250,10 @@ class Safety:
             before = known.rollout if known is not None else None
             if now is None or now is before:
                 continue
-            turned = before is not None and now.phase is RolloutPhase.ROLLING_BACK is not before.phase
+            turned = before is not None and now.phase is _R.ROLLING_BACK is not before.phase
             if before is None or before.release != now.release or turned:
                 self._sim.rollouts += 1
-                if now.phase is RolloutPhase.ROLLING_BACK and state.target is not None:
+                if now.phase is _R.ROLLING_BACK and state.target is not None:
                     self._sim.chaos.on_way_back(name, state.target.key)
 
     # After every event

@@ -12,11 +12,12 @@ from fairlead.controller.controls import Operation, OperationKind, OperationStat
 from fairlead.observed import Observation
 from fairlead.rollout.release import is_converged, tolerated_slots
 from fairlead.rollout.state import TransactionPhase
+from fairlead.rollout.states import members
 
 SCALE_DEADLINE_S = 600.0
 CRASHES_UNTIL_FAILED = 3
 
-_T = TransactionPhase
+_T = members(TransactionPhase)
 _ENDS = {
     _T.SUCCEEDED: OperationState.SUCCEEDED,
     _T.ROLLED_BACK: OperationState.ROLLED_BACK,

@@ -17,11 +17,13 @@ from fairlead.rollout.definition import Definition
 from fairlead.rollout.pools import difference
 from fairlead.rollout.routes import filled, is_proxied, templates
 from fairlead.rollout.state import Instance, ProjectState, ServiceState
-from fairlead.rollout.states import InstancePhase, RolloutPhase
+from fairlead.rollout.states import InstancePhase, RolloutPhase, members
 from fairlead.rollout.timers import MARGIN_S, moments_of
 from fairlead.routing import Route, RouteStatus
 
 Definitions = Mapping[str, Definition]
+_P = members(InstancePhase)
+_R = members(RolloutPhase)
 NO_REPLICAS: Mapping[str, ObservedReplica] = {}
 NO_ROUTES: Mapping[str, RouteStatus] = {}
 
@@ -207,7 +209,7 @@ class Glances:
             return kept.moments_s
         found = tuple(moments_of(state, services, definitions))
         # One that waits for others has moments that depend on theirs.
-        if state.rollout is None or state.rollout.phase is not RolloutPhase.PENDING:
+        if state.rollout is None or state.rollout.phase is not _R.PENDING:
             self._moments[state.service] = _Moments(state, definitions, found)
         return found
 
@@ -244,9 +246,7 @@ class Glances:
 
 def _depends_on_the_look(instance: Instance) -> bool:
     """Whether it counts as out, or as gone, depends on when looking began, which is always later."""
-    return instance.missing_since_s is not None or (
-        instance.phase is InstancePhase.DRAINING and instance.out_since_s is None
-    )
+    return instance.missing_since_s is not None or (instance.phase is _P.DRAINING and instance.out_since_s is None)
 
 
 def replicas_by_service(observation: Observation) -> dict[str, dict[str, ObservedReplica]]:

@@ -21,11 +21,11 @@ from fairlead.observed import Observation
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.lifecycle import number_of
 from fairlead.rollout.state import ProjectState, ServiceState, TransactionPhase
-from fairlead.rollout.states import INSTANCE_TRANSITIONS, ROLLOUT_TRANSITIONS, InstancePhase, RolloutPhase
+from fairlead.rollout.states import INSTANCE_TRANSITIONS, ROLLOUT_TRANSITIONS, InstancePhase, RolloutPhase, members
 from fairlead.routing import EndpointState
 
-_P = InstancePhase
-_T = TransactionPhase
+_P = members(InstancePhase)
+_T = members(TransactionPhase)
 _FINAL = frozenset({_T.ROLLED_BACK, _T.SUPERSEDED})
 _SIGNALLED = frozenset({_P.STOPPING, _P.STOPPED})
 _MAY_RUN = frozenset({_P.CREATING, _P.STARTING, _P.READY, _P.DRAINING, _P.STOPPING})

@@ -17,14 +17,16 @@ from fairlead.rollout.notes import Note, crash_loop, failed, replica_note, unrea
 from fairlead.rollout.policy import START_TIMEOUT_S, RestartRule, ServicePolicy
 from fairlead.rollout.restarts import after_failure
 from fairlead.rollout.state import Instance, Restarts, ServiceState
-from fairlead.rollout.states import InstancePhase, move
+from fairlead.rollout.states import InstancePhase, members, move
 from fairlead.rollout.view import ServiceView
 from fairlead.spec.model import RestartCondition
 
 MISSING_S = 1.0
 """How long a replica may be left out of the engine's list, unproven alive, until it counts as gone."""
 
-_P = InstancePhase
+_P = members(InstancePhase)
+_H = members(Health)
+_S = members(ReplicaState)
 _ENDED = frozenset({_P.STOPPED, _P.FAILED, _P.COMPLETED})
 _LEAVING = frozenset({_P.DRAINING, _P.STOPPING})
 
@@ -105,8 +107,8 @@ def _adopt(state: ServiceState, view: ServiceView, now_s: float) -> ServiceState
 
 def _stranger(replica: ObservedReplica, now_s: float, *, known: bool) -> Instance:
     """``known``: its number was given by this service, which has forgotten it since: it can only go."""
-    ended = replica.state is ReplicaState.EXITED
-    phase = _P.STOPPED if ended else _P.STARTING if replica.state is ReplicaState.RUNNING else _P.CREATING
+    ended = replica.state is _S.EXITED
+    phase = _P.STOPPED if ended else _P.STARTING if replica.state is _S.RUNNING else _P.CREATING
     leaves = known and not ended
     return Instance(
         id=replica.id,
@@ -117,7 +119,7 @@ def _stranger(replica: ObservedReplica, now_s: float, *, known: bool) -> Instanc
         created_at_s=now_s,
         draining_since_s=now_s if leaves else None,
         leftover=leaves,
-        started_at_s=now_s if replica.state is ReplicaState.RUNNING else None,
+        started_at_s=now_s if replica.state is _S.RUNNING else None,
         served=True,
         addresses=replica.addresses,
     )
@@ -139,9 +141,9 @@ def _observe(instance: Instance, view: ServiceView, policy: ServicePolicy | None
         instance = replace(instance, missing_since_s=None)
     if observed.addresses and observed.addresses != instance.addresses:
         instance = replace(instance, addresses=observed.addresses)
-    if observed.state is ReplicaState.EXITED:
+    if observed.state is _S.EXITED:
         return _ended(instance, observed.exit or Exit(cause=ExitCause.EXITED), view, policy)
-    if observed.state is ReplicaState.RUNNING and instance.phase is _P.CREATING:
+    if observed.state is _S.RUNNING and instance.phase is _P.CREATING:
         instance = move(instance, _P.STARTING, started_at_s=now_s)
     if instance.phase is _P.DRAINING:
         return _note_out(instance, view, now_s)
@@ -150,7 +152,7 @@ def _observe(instance: Instance, view: ServiceView, policy: ServicePolicy | None
 
 def _resurface(instance: Instance, observed: ObservedReplica | None, now_s: float) -> Instance:
     """It counted as ended and runs: a start that came late, or a list that left it out. It drains as others do."""
-    if instance.phase is _P.COMPLETED or observed is None or observed.state is not ReplicaState.RUNNING:
+    if instance.phase is _P.COMPLETED or observed is None or observed.state is not _S.RUNNING:
         return instance
     return drained(instance, now_s, leftover=True)
 
@@ -176,7 +178,7 @@ def _missing(instance: Instance, view: ServiceView, now_s: float) -> Instance:
     if instance.phase in (_P.CREATING, _P.STOPPING):
         return instance
     health = view.health.get(instance.id)
-    if health is not None and health.health is Health.READY:
+    if health is not None and health.health is _H.READY:
         return instance
     presence = view.presence.get(instance.id)
     if instance.phase is _P.DRAINING and presence is not None and presence.requests + presence.streams > 0:
@@ -213,15 +215,15 @@ def _ended(instance: Instance, how: Exit, view: ServiceView, policy: ServicePoli
 
 def _take_health(instance: Instance, view: ServiceView, policy: ServicePolicy | None, now_s: float) -> Instance:
     verdict = view.health.get(instance.id)
-    health = verdict.health if verdict else Health.UNKNOWN
-    if health is Health.READY:
+    health = verdict.health if verdict else _H.UNKNOWN
+    if health is _H.READY:
         starting = instance.phase is _P.STARTING
         return move(instance, _P.READY, ready_at_s=now_s, served=True) if starting else instance
     reason = verdict.reason if verdict else ""
     match instance.phase:
-        case _P.STARTING | _P.READY if health is Health.DEAD:
+        case _P.STARTING | _P.READY if health is _H.DEAD:
             return drained(instance, now_s, failure=f"liveness probe failed: {reason}")
-        case _P.READY if health is Health.UNREADY:
+        case _P.READY if health is _H.UNREADY:
             return move(instance, _P.STARTING)
         case _P.STARTING if instance.ready_at_s is None and _is_late(instance, policy, now_s):
             seconds = policy.start_timeout_s if policy else START_TIMEOUT_S

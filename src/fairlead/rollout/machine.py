@@ -19,11 +19,11 @@ from fairlead.rollout.lifecycle import absorb, book_failure, fail
 from fairlead.rollout.notes import Note, failed, replica_note
 from fairlead.rollout.progress import advance
 from fairlead.rollout.state import Instance, ServiceState
-from fairlead.rollout.states import InstancePhase, move
+from fairlead.rollout.states import InstancePhase, members, move
 from fairlead.rollout.view import ServiceView
 from fairlead.rollout.wanted import converge
 
-_P = InstancePhase
+_P = members(InstancePhase)
 _UNDISTURBED = frozenset({_P.STARTING, _P.READY, _P.COMPLETED})
 """Phases in which nothing is asked for."""
 

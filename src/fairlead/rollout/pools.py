@@ -11,8 +11,10 @@ from hashlib import sha256
 
 import msgspec
 
+from fairlead.rollout.states import members
 from fairlead.routing import EndpointState, Route, RouteStatus
 
+_E = members(EndpointState)
 _SETTINGS = tuple(name for name in Route.__struct_fields__ if name != "endpoints")
 
 
@@ -54,11 +56,9 @@ def _route_difference(route: Route, status: RouteStatus | None) -> str:
         there = seen.pop(endpoint.replica_id, None)
         if there is None:
             return f"{endpoint.replica_id} is missing"
-        if there.state is not endpoint.state or (
-            endpoint.state is EndpointState.READY and there.weight != endpoint.weight
-        ):
+        if there.state is not endpoint.state or (endpoint.state is _E.READY and there.weight != endpoint.weight):
             return f"{endpoint.replica_id} should be {endpoint.state}"
     for left in seen.values():
-        if left.state is EndpointState.READY:
+        if left.state is _E.READY:
             return f"{left.replica_id} should be gone"
     return ""

@@ -15,7 +15,7 @@ from fairlead.rollout.notes import Note, service_note
 from fairlead.rollout.patience import deadlines, policy_for
 from fairlead.rollout.policy import ServicePolicy, UpdatePolicy
 from fairlead.rollout.state import Instance, Restarts, Rollout, ServiceState, Target
-from fairlead.rollout.states import LIVE, InstancePhase, RolloutPhase, move_rollout
+from fairlead.rollout.states import LIVE, InstancePhase, RolloutPhase, members, move_rollout
 from fairlead.rollout.view import ServiceView
 from fairlead.spec.model import FailureAction
 
@@ -28,8 +28,8 @@ FINISH_SLACK_S = 30.0
 OUTSIDE_FAILURES_PER_REPLICA = 3
 """A new replica killed from outside is simply replaced, but not for ever: then it counts as failed."""
 
-_P = InstancePhase
-_R = RolloutPhase
+_P = members(InstancePhase)
+_R = members(RolloutPhase)
 _MOVING = frozenset({_R.PROGRESSING, _R.ROLLING_BACK})
 _GOING_BACK = frozenset({_R.ROLLING_BACK, _R.FAILED})
 _MONITORED = frozenset({_R.PROGRESSING, _R.PAUSED, _R.GATE_FAILED})

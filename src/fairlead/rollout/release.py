@@ -30,15 +30,15 @@ from fairlead.rollout.notes import Note
 from fairlead.rollout.progress import is_let_go
 from fairlead.rollout.routes import templates
 from fairlead.rollout.state import ProjectState, ServiceState, TransactionPhase
-from fairlead.rollout.states import ACTIVE, LIVE, InstancePhase, RolloutPhase, move_rollout
+from fairlead.rollout.states import ACTIVE, LIVE, InstancePhase, RolloutPhase, members, move_rollout
 from fairlead.rollout.transaction import settle_release, watch_release
 from fairlead.rollout.view import ServiceView, view_of
 from fairlead.routing import Route, RouteStatus
 
 _ON_THE_WAY_OUT = frozenset({InstancePhase.DRAINING, InstancePhase.STOPPING, InstancePhase.STOPPED})
-_P = InstancePhase
-_R = RolloutPhase
-_T = TransactionPhase
+_P = members(InstancePhase)
+_R = members(RolloutPhase)
+_T = members(TransactionPhase)
 _REVERSIBLE = frozenset({_T.RUNNING, _T.PAUSED, _T.ROLLING_BACK})
 Services = dict[str, ServiceState]
 Sighted = Mapping[str, Mapping[str, RouteStatus]]

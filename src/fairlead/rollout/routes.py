@@ -12,10 +12,11 @@ from msgspec.structs import replace
 
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.state import Instance, ServiceState
-from fairlead.rollout.states import LIVE, InstancePhase
+from fairlead.rollout.states import LIVE, InstancePhase, members
 from fairlead.routing import Endpoint, EndpointState, Route
 
-_P = InstancePhase
+_P = members(InstancePhase)
+_E = members(EndpointState)
 _IN_PROXY = frozenset({_P.STARTING, _P.READY, _P.DRAINING, _P.STOPPING})
 
 
@@ -102,5 +103,5 @@ def _endpoint(key: str, route: Route, instance: Instance, definitions: Mapping[s
     address = instance.addresses.get(own.target)
     if address is None:
         return None
-    state = EndpointState.READY if instance.phase is _P.READY else EndpointState.DRAIN
+    state = _E.READY if instance.phase is _P.READY else _E.DRAIN
     return Endpoint(replica_id=instance.id, address=address, state=state)

@@ -17,13 +17,13 @@ from fairlead.rollout.patience import deadlines
 from fairlead.rollout.policy import RESTART_WINDOW_S, START_TIMEOUT_S, ServicePolicy
 from fairlead.rollout.progress import QUIET_S, gate_deadline_s, rules_of, standby_until_s
 from fairlead.rollout.state import Instance, Rollout, ServiceState
-from fairlead.rollout.states import InstancePhase, RolloutPhase
+from fairlead.rollout.states import InstancePhase, RolloutPhase, members
 
 MARGIN_S = 0.001
 """Added to each moment, so that rounding never wakes anybody a hair too early, for nothing, again and again."""
 
-_P = InstancePhase
-_R = RolloutPhase
+_P = members(InstancePhase)
+_R = members(RolloutPhase)
 
 
 def moments_of(

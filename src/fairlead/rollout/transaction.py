@@ -16,12 +16,12 @@ from fairlead.rollout.notes import Note
 from fairlead.rollout.policy import UpdatePolicy
 from fairlead.rollout.progress import rules_of
 from fairlead.rollout.state import ProjectState, ServiceState, Transaction, TransactionPhase
-from fairlead.rollout.states import InstancePhase, RolloutPhase
+from fairlead.rollout.states import InstancePhase, RolloutPhase, members
 from fairlead.rollout.steering import roll_back
 from fairlead.spec.model import FailureAction
 
-_R = RolloutPhase
-_T = TransactionPhase
+_R = members(RolloutPhase)
+_T = members(TransactionPhase)
 Services = dict[str, ServiceState]
 Outcome = tuple[ProjectState, Services, list[Note]]
 

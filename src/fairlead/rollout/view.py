@@ -10,7 +10,10 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from fairlead.observed import Observation, ObservedReplica, ReplicaHealth
+from fairlead.rollout.states import members
 from fairlead.routing import EndpointState, EndpointStatus, RouteStatus
+
+_E = members(EndpointState)
 
 
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +96,7 @@ def _presence(routes: list[RouteStatus], leftover: list[RouteStatus], wanted: in
     for route in routes:
         for endpoint in route.endpoints:
             found.setdefault(endpoint.replica_id, []).append(endpoint)
-            if endpoint.state is EndpointState.READY:
+            if endpoint.state is _E.READY:
                 serving[endpoint.replica_id] = serving.get(endpoint.replica_id, 0) + 1
     for route in leftover:
         for endpoint in route.endpoints:
@@ -108,7 +111,7 @@ def _presence_of(statuses: list[EndpointStatus], *, in_pool: bool) -> Presence:
     requests = streams = 0
     out = True
     for status in statuses:
-        out = out and status.state is not EndpointState.READY
+        out = out and status.state is not _E.READY
         requests += max(status.in_flight - status.streams, 0)
         streams += status.streams
     return Presence(in_pool=in_pool, out=out, requests=requests, streams=streams)

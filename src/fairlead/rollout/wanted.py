@@ -16,12 +16,12 @@ from fairlead.rollout.definition import Definition
 from fairlead.rollout.lifecycle import drained
 from fairlead.rollout.progress import rules_of
 from fairlead.rollout.state import Instance, Restarts, Rollout, ServiceState, Target
-from fairlead.rollout.states import ACTIVE, LIVE, OCCUPYING, InstancePhase, RolloutPhase, move
+from fairlead.rollout.states import ACTIVE, LIVE, OCCUPYING, InstancePhase, RolloutPhase, members, move
 from fairlead.rollout.view import ServiceView
 from fairlead.spec.model import Order
 
-_P = InstancePhase
-_R = RolloutPhase
+_P = members(InstancePhase)
+_R = members(RolloutPhase)
 _FILLING = LIVE | {_P.COMPLETED}
 _NOT_SETTLED = ACTIVE | {_R.FAILED}
 _SETTLED = frozenset({_R.SUCCEEDED, _R.ROLLED_BACK})
