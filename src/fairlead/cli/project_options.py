@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from fairlead.errors import UsageError
 from fairlead.spec.environment import LoadOptions
 from fairlead.spec.yaml_reader import MAX_BYTES
 
@@ -54,7 +57,7 @@ def load_options(
 ) -> LoadOptions:
     """:class:`LoadOptions` from the parameters of the running verb."""
     parameters = (context or click.get_current_context()).params
-    files = tuple(parameters.get("files") or ())
+    files, stdin = _with_pipe(tuple(parameters.get("files") or ()))
     return LoadOptions(
         files=files,
         project_name=parameters.get("project_name"),
@@ -63,6 +66,19 @@ def load_options(
         profiles=tuple(parameters.get("profiles") or ()),
         environment=dict(os.environ),
         cwd=os.getcwd(),  # noqa: PTH109
-        stdin=sys.stdin.buffer.read(MAX_BYTES + 1).decode("utf-8", "surrogateescape") if "-" in files else None,
+        stdin=stdin,
         deferred_variables=deferred_variables,
     )
+
+
+def _with_pipe(files: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
+    """``files`` with a pipe (`-f <(…)`) as ``-``, and what comes out of it or of stdin: it can be read only once."""
+    pipes = sorted({file for file in files if file == "-" or Path(file).is_fifo()})
+    if not pipes:
+        return files, None
+    if len(pipes) > 1:
+        raise UsageError("one Compose file can come through a pipe, and there are several", hint="write them to files")
+    pipe = pipes[0]
+    with nullcontext(sys.stdin.buffer) if pipe == "-" else Path(pipe).open("rb") as stream:
+        text = stream.read(MAX_BYTES + 1).decode("utf-8", "surrogateescape")
+    return tuple("-" if file == pipe else file for file in files), text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -157,6 +158,21 @@ def test_up_passes_its_options_on(invoke: Any, serve: Any) -> None:
     assert invoke("up", "-d", "--scale", "api=3", "--force-recreate", "--engine", "process").exit_code == 0
     (_, request), *_ = server.controls.calls
     assert (dict(request.scale), request.force_recreate) == ({"api": 3}, True)
+
+
+@pytest.mark.parametrize("verb", [["up", "-d"], ["config"], ["plan"]])
+def test_a_file_may_come_through_a_pipe(invoke: Any, serve: Any, verb: list[str], folder: Path) -> None:
+    serve()
+    out, into = os.pipe()
+    os.write(into, (folder / "compose.yaml").read_bytes())
+    os.close(into)
+    try:
+        several = invoke(*verb, "-f", f"/dev/fd/{out}", "-f", "-")
+        result = invoke(*verb, "-f", f"/dev/fd/{out}")
+    finally:
+        os.close(out)
+    assert (several.exit_code, "one Compose file can come through a pipe" in several.stderr) == (2, True)
+    assert result.exit_code == 0, result.output
 
 
 def test_up_stops_waiting_after_its_timeout(invoke: Any, serve: Any) -> None:
