@@ -126,8 +126,18 @@ _CAST_FIX: dict[Cast, str] = {
 
 
 def _deferral(path: Path) -> str:
+    if path[0].startswith("x-") and path[0] != "x-fairlead":
+        return "command"  # a fragment: what is made of it where it is used is looked at there
+    if path[0] == "x-fairlead":
+        return "command" if _is_probe_command(path) else ""
     if len(path) < 3 or path[0] != "services":
         return ""
-    if path[2] in ("command", "entrypoint") or path[2:4] == ("healthcheck", "test"):
+    if path[2] in ("command", "entrypoint") or path[2:4] == ("healthcheck", "test") or _is_probe_command(path[2:]):
         return "command"
+    if path[2] in ("post_start", "pre_stop"):
+        return {"command": "command", "environment": "environment"}.get("".join(path[4:5]), "")
     return "environment" if path[2] == "environment" else ""
+
+
+def _is_probe_command(path: Path) -> bool:
+    return path[:2] == ("x-fairlead", "probes") and path[3:4] == ("command",)

@@ -75,6 +75,43 @@ def test_the_engines_variables_stay_in_commands() -> None:
     assert len(loaded.warnings) == 2  # PORT in the image, PORTS in the command
 
 
+def test_the_engines_variables_stay_in_hooks_and_in_the_commands_of_probes() -> None:
+    text = """
+    x-fairlead:
+      probes: {liveness: {command: "live $PORT"}}
+    services:
+      a:
+        image: x
+        post_start:
+          - {command: "warm $PORT", user: "u$PORT", environment: {A: "$PORT"}}
+        pre_stop: [{command: ["leave", "${PORT_80}"]}]
+        x-fairlead:
+          probes: {readiness: {command: ["ask", "$PORT"]}}
+    """
+    loaded = project(text, deferred_variables=DEFERRED)
+    service = loaded.services["a"]
+    assert service.post_start[0].command == ("warm", "$PORT")
+    assert service.post_start[0].environment == {"A": "$PORT"}
+    assert service.pre_stop[0].command == ("leave", "${PORT_80}")
+    probes = service.options.probes
+    assert probes.readiness is not None
+    assert probes.readiness.command == ("ask", "$PORT")
+    assert probes.liveness is not None
+    assert probes.liveness.command == ("live", "$PORT")
+    assert (service.post_start[0].user, len(loaded.warnings)) == ("u", 1)
+
+
+def test_the_engines_variables_in_a_fragment_are_no_reason_to_warn() -> None:
+    text = """
+    x-web: &web {command: ["serve", "$PORT"], environment: {A: "$PORT"}}
+    services:
+      a: {<<: *web, image: x}
+    """
+    loaded = project(text, deferred_variables=DEFERRED)
+    assert loaded.services["a"].command == ("serve", "$PORT")
+    assert loaded.warnings == ()
+
+
 def test_a_variable_that_is_set_stays_deferred_in_commands_only() -> None:
     text = "services: {a: {image: x, command: $PORT, environment: {A: $PORT}}}"
     found = project(text, deferred_variables=DEFERRED, environment={"PORT": "5"}).services["a"]
