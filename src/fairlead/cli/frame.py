@@ -93,9 +93,8 @@ def _remark(row: ReplicaRow) -> str:
         return ""
     parts = []
     if row.in_flight:
-        parts.append(f"{row.in_flight} in flight")
-    if row.streams:
-        parts.append(f"{row.streams} streams" if row.streams > 1 else "1 stream")
+        streams = f" ({row.streams} stream{'s' if row.streams > 1 else ''})" if row.streams else ""
+        parts.append(f"{row.in_flight} in flight{streams}")
     if row.reason:
         parts.append(printable(row.reason))
     return "  " + ", ".join(parts) if parts else ""

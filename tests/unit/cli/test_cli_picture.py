@@ -45,7 +45,7 @@ def test_a_picture_has_a_line_a_replica_under_its_service() -> None:
     assert text_of(SCENE) == [
         "shop · up · release 2 · 3.0s",
         "  api     1/2 ready  rolling",
-        "    ↓ shop.api.1     draining   api@11111111   1.2s  2 in flight, 1 stream",
+        "    ↓ shop.api.1     draining   api@11111111   1.2s  2 in flight (1 stream)",
         "    ✓ shop.api.3     ready      api@22222222",
         "    • shop.api.4     starting   api@22222222    65s  tcp 127.0.0.1:4001: connection refused",
         "  worker  1/1 ready",

@@ -196,7 +196,7 @@ def test_a_terminal_gets_a_picture_that_is_drawn_over_itself(spawned: Spawned, f
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     assert "• shop.api.3  starting   api@22222222" in plain
     assert "↓ shop.api.1  draining" in plain
-    assert "2 in flight, 1 stream" in plain
+    assert "2 in flight (1 stream)" in plain
     assert "\x1b[1A" in text
     assert "\x1b[32m" in text
     assert "✓ shop: release 2 serves (" in plain

@@ -26,6 +26,14 @@ def test_ps_and_its_json(invoke: Any, serve: Any) -> None:
     assert invoke("ps", "-p", "blog").stderr == "no replicas of `blog`; there are replicas of: shop\n"
 
 
+def test_a_stream_is_one_of_what_is_in_flight(invoke: Any, serve: Any) -> None:
+    rows = (row(1, "ready", in_flight=3, streams=3),)
+    serve(scenes=(Scene("x", rows=rows, state="succeeded", outcome="ok"),))
+    invoke("up", "-d")
+    header, line = invoke("ps").stdout.splitlines()
+    assert line[header.index("IN FLIGHT") :].split()[0] == "3"
+
+
 def test_stats_are_shares_of_two_samples(invoke: Any, serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fairlead.cli.verbs.stats.INTERVAL_S", 0.01)
     serve()

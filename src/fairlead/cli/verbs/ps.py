@@ -45,14 +45,13 @@ def _row(row: ReplicaRow) -> Sequence[Cell | str]:
     from fairlead.cli.output import Cell, duration
     from fairlead.cli.paint import STATE_TONES, Tone
 
-    in_flight = row.in_flight + row.streams
     return (
         row.id,
         Cell(row.state, STATE_TONES.get(row.state, Tone.PLAIN)),
         row.revision,
         row.address or "",
         row.native_id[:12] if row.pid is None else str(row.pid),
-        str(in_flight) if in_flight else "",
+        str(row.in_flight) if row.in_flight else "",
         duration(row.uptime_s),
         Cell(_note(row), Tone.BAD if row.state == "failed" else Tone.DIM),
     )
