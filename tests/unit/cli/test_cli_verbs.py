@@ -347,10 +347,19 @@ def test_the_name_is_found_cheaply(
 
 
 def test_pause_and_resume(invoke: Any, serve: Any) -> None:
-    serve()
-    invoke("up", "-d")
+    serve(scenes=SUCCESS[:1])
+    invoke("up", "-d", "--no-wait")
     assert "paused" in invoke("pause").stdout
     assert json.loads(invoke("resume", "--json").stdout)["paused"] is False
+
+
+def test_nothing_is_called_paused_where_there_is_no_release_to_hold(invoke: Any, serve: Any) -> None:
+    serve()
+    invoke("up", "-d")
+    result = invoke("pause")
+    assert result.exit_code == 4
+    assert "error: no release of shop is under way" in result.stderr
+    assert json.loads(invoke("status", "--json").stdout)[0]["paused"] is False
 
 
 def test_exec_ends_as_the_command_does(invoke: Any, serve: Any) -> None:

@@ -11,6 +11,8 @@ from fairlead.cli.options import json_option, selection_options
 if TYPE_CHECKING:
     from fairlead.cli.selection import Selection
 
+_UNDER_WAY = ("releasing", "rolling-back", "paused")
+
 
 @click.command(short_help="Hold a release where it is")
 @selection_options
@@ -22,8 +24,14 @@ def command(selection: Selection, as_json: bool) -> None:
     """
     from fairlead.cli.output import print_json, say
     from fairlead.cli.session import Session
+    from fairlead.errors import RefusedError
 
     client, name = Session().of_project(selection)
+    if client.project(name).state not in _UNDER_WAY:
+        raise RefusedError(
+            f"no release of {name} is under way, so there is none to hold",
+            hint="the next one begins with `fairlead up`; pause it from another terminal",
+        )
     status = client.pause(name)
     if as_json:
         print_json(status)
