@@ -111,8 +111,8 @@ MISTAKES = (
     Mistake(
         "remember failed commands for ever",
         "controller/core.py",
-        "self._retries.keep_only(name, {*",
-        "bool({name, *",
+        "self._retries.keep_only(name, result.commands, self._open.get(name, ()))",
+        "pass",
     ),
     Mistake(
         "read stored times as if the clock had never jumped",
@@ -275,7 +275,7 @@ MISTAKES = (
     Mistake(
         "take one project's open commands for another's",
         "controller/ledger.py",
-        "self._open.setdefault(after.name, {})[order.command.key]",
+        "self._open.setdefault(name, {})[order.command.key]",
         "self._open.setdefault('', {})[order.command.key]",
     ),
     Mistake(

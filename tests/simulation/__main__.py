@@ -69,24 +69,26 @@ def _options() -> argparse.Namespace:
 def _results(seeds: range, jobs: int) -> Iterator[Result]:
     """In the order of the seeds, however many processes share them."""
     if min(jobs, len(seeds) // CHUNK) <= 1:
-        _collect_rarely()
+        _collect_between()
         yield from map(timed, seeds)
         return
-    with ProcessPoolExecutor(jobs, initializer=_collect_rarely) as pool:
+    with ProcessPoolExecutor(jobs, initializer=_collect_between) as pool:
         yield from pool.map(timed, seeds, chunksize=CHUNK)
 
 
-def _collect_rarely() -> None:
-    """Almost nothing that a history makes needs the collector of cycles, and it finds little in what was imported."""
+def _collect_between() -> None:
+    """What a history makes has hardly a cycle but for its world, which is there until it ends: :func:`timed` collects
+    it then, and nobody looks for it before, nor ever in what was imported."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.disable()
 
 
 def timed(seed: int) -> Result:
     """One seed with the processor time that it took, which other work on the machine does not change."""
     began_s = time.process_time()
     result = run_seed(seed)
+    gc.collect()
     return replace(result, cpu_s=time.process_time() - began_s)
 
 

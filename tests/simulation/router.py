@@ -132,6 +132,8 @@ class SimRouter:
 
     def coming(self) -> list[Mapping[str, set[str]]]:
         """Who is in every pool of a service by each change that was asked for and has not taken effect."""
+        if not self._coming:
+            return []
         return [pools for (project, _), pools in self._coming.items() if project == PROJECT]
 
     def in_pool(self, replica_id: str) -> bool:

@@ -77,13 +77,15 @@ class Core(Operators):
             self._retries.forget(name)
             del self._glances[name]
         after = outcomes.settle_operations(after, observation, now_s)
-        self._retries.keep_only(name, {*[c.key for c in result.commands], *self._open.get(name, ())})
+        self._retries.keep_only(name, result.commands, self._open.get(name, ()))
         wanted = [
             c for c in result.commands if self._is_due(name, c, now_s) and not self._told.has_to_show(name, c, now_s)
         ]
         self._restless.discard(name)
-        broken = [Note(kind="invariant-violated", message=text, service="", level="error") for text in alarms]
-        orders = self._commit(after, now_s, orders=wanted, notes=(*result.notes, *broken))
+        notes = result.notes
+        if alarms:
+            notes += tuple(Note(kind="invariant-violated", message=a, service="", level="error") for a in alarms)
+        orders = self._commit(after, now_s, orders=wanted, notes=notes)
         if taken_at_s < now_s and any(is_undecided(state, taken_at_s, now_s) for state in after.services.values()):
             self._restless.add(name)
         return orders

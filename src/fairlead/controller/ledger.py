@@ -140,12 +140,13 @@ class Ledger:
 
         :raises StoreError: nothing was written and nothing has changed.
         """
-        before = self.books.get(after.name)
+        name = after.name
+        before = self.books.get(name)
         if before is after and not (orders or notes or events or self._unsettled):
             return ()
         put, delete = ({}, []) if before is after else changes(before, after)
         told = [from_note(after, note, now_s) for note in notes] + (events or [])
-        intents = [Intent(id=0, project=after.name, command=command, at_s=now_s) for command in orders or ()]
+        intents = [Intent(id=0, project=name, command=command, at_s=now_s) for command in orders or ()]
         if put or delete or told or intents or self._unsettled:
             commit = Commit(put=put, delete=delete, intents=intents, settled=dict(self._unsettled), events=told)
             ids = self._write(commit, now_s)
@@ -154,11 +155,11 @@ class Ledger:
         else:
             ids = ()
         if put or delete:
-            self._restless.add(after.name)
-        self.books[after.name] = after
-        given = tuple(Order(intent=i, project=after.name, command=c) for i, c in zip(ids, orders or (), strict=True))
+            self._restless.add(name)
+        self.books[name] = after
+        given = tuple([Order(intent=i, project=name, command=c) for i, c in zip(ids, orders or (), strict=True)])
         for order in given:
-            self._open.setdefault(after.name, {})[order.command.key] = order.intent
+            self._open.setdefault(name, {})[order.command.key] = order.intent
             if isinstance(order.command, ApplyRoutes):
-                self._told.telling(after.name)
+                self._told.telling(name)
         return given

@@ -5,9 +5,10 @@ Used by `core`. An error that a retry may help is retried with backoff; one that
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 
 from fairlead.errors import FairleadError
+from fairlead.rollout.commands import Command
 
 FIRST_S = 0.1
 MOST_S = 5.0
@@ -43,10 +44,11 @@ class Retries:
         failed = self._failed.get(project)
         return min((at for _, at in failed.values() if at > after_s), default=None) if failed else None
 
-    def keep_only(self, project: str, keys: Collection[str]) -> None:
-        """Forget the failed commands that nobody asks for any more."""
+    def keep_only(self, project: str, asked: Iterable[Command], under_way: Iterable[str]) -> None:
+        """Forget the failed commands that nobody asks for any more; ``under_way``: the keys of those being tried."""
         failed = self._failed.get(project)
         if failed:
+            keys = {command.key for command in asked}.union(under_way)
             self._failed[project] = {key: entry for key, entry in failed.items() if key in keys}
 
     def forget(self, project: str) -> None:

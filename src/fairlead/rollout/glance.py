@@ -146,8 +146,8 @@ class Glances:
             if still is None or still.state is not state:
                 self._calm = None
                 return
-        wakes_s = self._wakes_s(picture.services, picture.definitions)
-        until_s = min([w for w in wakes_s if w > now_s], default=float("inf"))
+        wake_s = self.next_wake_s(picture.services, picture.definitions, now_s)
+        until_s = float("inf") if wake_s is None else wake_s
         self._calm = _Calm(picture, commands, now_s, until_s - 2 * MARGIN_S)
 
     def again(

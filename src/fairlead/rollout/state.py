@@ -192,11 +192,11 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         target = self.target
         if target is None:
             return (), self.instances
-        key = target.key
-        current = tuple([instance for instance in self.instances if instance.key == key])
-        if len(current) == len(self.instances):
-            return current, ()
-        return current, tuple([instance for instance in self.instances if instance.key != key])
+        revision_id, generation = target.key
+        of_target = [i for i in self.instances if i.revision_id == revision_id and i.generation == generation]
+        if len(of_target) == len(self.instances):
+            return self.instances, ()
+        return tuple(of_target), tuple([i for i in self.instances if i.key != target.key])
 
 
 T = TypeVar("T")
