@@ -44,11 +44,12 @@ async def stream(request: web.Request, values: AsyncIterator[Any]) -> web.Stream
         await response.prepare(request)
         while True:
             await asyncio.wait({turn, closing}, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
-            if turn.done():
+            if closing.done():
+                # First: what never pauses would not let it be said, and its follower would start a controller again.
+                line = _Line(error=_stopped(), last=True)
+            elif turn.done():
                 line = turn.result()
                 turn = asyncio.create_task(lines.get())
-            elif closing.done():
-                line = _Line(error=_stopped(), last=True)
             else:
                 line = _Line(b"\n")
             await response.write(line.text if line.error is None else _last_line(line.error))

@@ -128,6 +128,23 @@ def test_a_follower_is_told_that_the_controller_was_stopped(home: Path) -> None:
             list(stream)
 
 
+def test_a_follower_of_what_never_pauses_is_told_too(home: Path) -> None:
+    path = home / "controller.sock"
+    with Served(path) as served:
+
+        async def logs(*args: Any, **kwargs: Any) -> Any:
+            while True:
+                yield served.controls.written_logs[0]
+
+        served.call(served.controls.write_log("one of many"))
+        served.controls.logs = logs  # type: ignore[method-assign]
+        stream = Client(path).logs("shop", follow=True)
+        served.call(served.controls.stop_controller())
+        with pytest.raises(ControllerError, match="was stopped"):
+            for _ in stream:
+                pass
+
+
 def test_a_stream_says_at_once_what_is_wrong(client: Client) -> None:
     with pytest.raises(NotFoundError):
         client.logs("nothing")
