@@ -52,7 +52,8 @@ def crash_loop(state: ServiceState, instance: Instance, restarts: Restarts, now_
     """What to say of a slot whose replicas keep failing: once when it becomes a habit, once when it is the end."""
     slot = f"slot {instance.slot}"
     if restarts.exhausted:
-        text = f"gave up on {slot} after {restarts.attempts} failures, as its restart policy says: {instance.failure}"
+        times = f"{restarts.attempts} failure{'s' if restarts.attempts > 1 else ''}"
+        text = f"gave up on {slot} after {times}, as its restart policy says: {instance.failure}"
         return [service_note(state, "gave-up", text, "error")]
     if restarts.attempts != CRASH_LOOP_FAILURES:
         return []
