@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fairlead.controller.book import Book
 from fairlead.controller.controls import Operation, ProjectStatus, ReleaseRow, ReplicaRow, ServiceRow
-from fairlead.observed import Observation, ObservedReplica, ReplicaState
+from fairlead.observed import Health, Observation, ObservedReplica, ReplicaHealth, ReplicaState
 from fairlead.rollout.definition import Definition
 from fairlead.rollout.lifecycle import number_of
 from fairlead.rollout.state import Instance, ServiceState, TransactionPhase
@@ -64,6 +64,7 @@ def _replica_row(
     restarts = (state.restarts if own else state.origin_restarts).get(instance.slot)
     native = seen.native_id if seen else ""
     ended = _ended(instance, observation)
+    phase = _state_of(instance, ended)
     return ReplicaRow(
         id=instance.id,
         project=book.name,
@@ -71,9 +72,9 @@ def _replica_row(
         revision=instance.revision_id,
         release=_release_of(book, instance),
         slot=instance.slot,
-        state=_state_of(instance, ended),
+        state=phase,
         health=str(health.health) if health and not ended else "unknown",
-        reason=instance.failure or (str(ended.exit or "") if ended else health.reason if health else ""),
+        reason=instance.failure or (str(ended.exit or "") if ended else _asked(health, phase)),
         address=_address(book, instance),
         pid=int(native) if native.isdigit() and len(native) < 9 else None,
         native_id=native,
@@ -84,6 +85,13 @@ def _replica_row(
         started_at_s=started,
         uptime_s=max(0.0, now_s - started) if started is not None else None,
     )
+
+
+def _asked(health: ReplicaHealth | None, phase: str) -> str:
+    """What its probes say, unless that is no reason for the state that it is in: it is well and on its way out."""
+    if health is None or (health.health is Health.READY and phase in _LEAVING):
+        return ""
+    return health.reason
 
 
 def _in_flight(replica_id: str, observation: Observation | None) -> tuple[int, int]:

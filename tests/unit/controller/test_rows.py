@@ -34,6 +34,18 @@ def test_a_replica_that_lost_its_readiness_is_told_and_shown_with_its_reason() -
     assert (row.ready, row.message) == (0, "shop.api.1 is not ready: GET /health: status 503")
 
 
+def test_a_replica_that_is_well_and_leaves_shows_no_probe_as_the_reason() -> None:
+    world = World()
+    world.ended(world.up(service("api", "v1", 8080)))
+    world.up(service("api", "v2", 8080, deploy=Deploy(update=UpdateConfig(monitor_s=20))))
+    world.for_s(5)
+    (old,) = (row for row in replica_rows(world.book, world.observation(), world.now_s) if row.id == "shop.api.1")
+    assert (old.state, old.health, old.reason) == ("draining", "ready", "")
+    world.health["shop.api.1"] = ReplicaHealth(health=Health.UNREADY, reason="GET /health: status 503")
+    (old,) = (row for row in replica_rows(world.book, world.observation(), world.now_s) if row.id == "shop.api.1")
+    assert old.reason == "GET /health: status 503"
+
+
 def test_a_crash_loop_shows_how_often_why_and_when_it_goes_on() -> None:
     world = World()
     world.ended(world.up(service("api")))
@@ -53,6 +65,14 @@ def test_a_slot_that_was_given_up_shows_its_last_failure() -> None:
     world.end("shop.api.1", 3)
     world.for_s(10)
     assert row_of(world, "api").message == "gave up restarting 1 replica: exited with status 1"
+
+
+def test_one_failure_after_which_a_slot_is_given_up_is_one() -> None:
+    world = World()
+    world.ended(world.up(service("api", restart="no")))
+    world.end("shop.api.1", 3)
+    world.for_s(2)
+    assert "api: gave up on slot 1 after 1 failure, as its restart policy says: exited with status 3" in world.said()
 
 
 def test_a_failed_rollback_is_no_steady_service() -> None:
