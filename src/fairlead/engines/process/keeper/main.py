@@ -242,6 +242,8 @@ class Keeper:
                 command.deadline = math.inf
                 command.timed_out = True
                 _kill_group(command.pid)
+                # One that has not begun its session yet has no group; nobody but this loop collects it.
+                os.kill(command.pid, signal.SIGKILL)
 
     def _command_ended(self, command: Command) -> None:
         _kill_group(command.pid)
