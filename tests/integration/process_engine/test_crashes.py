@@ -102,7 +102,7 @@ async def test_a_killed_keeper_costs_nothing(world: World, engine: ProcessEngine
     spec = world.sh(f"echo before; while [ ! -e {go} ]; do sleep 0.02; done; echo after; exec sleep 1000")
     await engine.start(spec)
     await says(engine, spec, "before")
-    first = keeper_of(world.home)
+    first = await keeper_of(world.home)
     os.kill(first, signal.SIGKILL)
     await eventually(lambda: is_gone(first), "the keeper is gone")
     go.touch()
@@ -112,7 +112,7 @@ async def test_a_killed_keeper_costs_nothing(world: World, engine: ProcessEngine
 
     await eventually(is_back, "another keeper has taken the log up")
     assert await lines(engine, spec) == ["before", "after"]
-    assert keeper_of(world.home) != first
+    assert await keeper_of(world.home) != first
     other = world.spec(2)
     await engine.start(other)
     assert (await one(engine, other)).state is ReplicaState.RUNNING

@@ -14,10 +14,11 @@ import msgspec
 
 from fairlead.engines.process import ProcessEngine
 from fairlead.engines.process.procfs import all_stats, read_stat
+from fairlead.engines.process.rundir import RunDirectory
 from fairlead.observed import Exit, ObservedReplica, ReplicaSpec, ReplicaState
 from fairlead.spec.model import Port, Project, Service
 from fairlead.spec.revision import revision_of
-from tests.contract.engines.harness import ProcessHarness, eventually
+from tests.contract.engines.harness import ProcessHarness, eventually, processes_of
 
 
 class World(ProcessHarness):
@@ -71,10 +72,25 @@ def is_gone(pid: int) -> bool:
     return stat is None or stat.state in "ZX"
 
 
-def keeper_of(home: Path) -> int:
-    """The pid of the home's keeper, found from outside."""
-    (pid,) = [stat.pid for stat in all_stats() if stat.state not in "ZX" and _is_keeper(stat.pid, home)]
-    return pid
+async def guard_of(world: World, spec: ReplicaSpec) -> int:
+    """The pid of its guard, which has taken its final form: the replica may speak before that."""
+    record = RunDirectory(world.run_directory(spec)).process
+    assert record is not None
+    guard = record.guard
+    await eventually(lambda: guard in processes_of(world.home), f"the guard of {spec.id} has become one")
+    return guard
+
+
+async def keeper_of(home: Path) -> int:
+    """The pid of the home's keeper, found from outside: what it has just forked looks like it for a moment."""
+    found: list[int] = []
+
+    def is_alone() -> bool:
+        found[:] = [stat.pid for stat in all_stats() if stat.state not in "ZX" and _is_keeper(stat.pid, home)]
+        return len(found) == 1
+
+    await eventually(is_alone, "there is one keeper")
+    return found[0]
 
 
 def _is_keeper(pid: int, home: Path) -> bool:
