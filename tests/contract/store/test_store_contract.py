@@ -237,19 +237,20 @@ def test_readers_see_whole_commits(open_store: OpenStore) -> None:
     keys = [("service", "shop", "api"), ("service", "shop", "web")]
     store.commit(epoch, Commit(put={key: {"n": 0} for key in keys}))
     seen: set[tuple[int, ...]] = set()
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     def read() -> None:
         while not ended.is_set():
             seen.add(tuple(document["n"] for document in store.documents("service").values()))
+            begun.set()
 
     reader = threading.Thread(target=read)
     reader.start()
     try:
+        assert begun.wait(30)
         for number in range(1, 200):
             store.commit(epoch, Commit(put={key: {"n": number} for key in keys}))
     finally:
         ended.set()
         reader.join(30)
-    assert seen
     assert all(first == second for first, second in seen)
