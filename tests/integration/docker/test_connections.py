@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.docker_world import BUSYBOX
-from tests.e2e.sandbox import Sandbox
+from tests.e2e.sandbox import Sandbox, listening
 from tests.integration.docker.credentials import certificates, ssh_client, ssh_keys, sshd_config
 from tests.integration.docker.daemon import private_daemon
 from tests.integration.docker.live import docker_sandbox, end
@@ -87,9 +88,14 @@ def sshd(folder: Path) -> Iterator[Mapping[str, str]]:
         assert not os.environ.get("FAIRLEAD_NEED_DOCKER"), "openssh-server is missing"
         pytest.skip("needs openssh-server, and root to run it")
     ssh_keys(folder)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    with socket.socket() as kept:
+        # Bound and not listening, with SO_REUSEADDR on both sides: the server may have the port, nobody else may.
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield from _served(program, folder, kept.getsockname()[1])
+
+
+def _served(program: str, folder: Path, port: int) -> Iterator[Mapping[str, str]]:
     (folder / "sshd_config").write_text(sshd_config(folder, "127.0.0.1", port))
     environment = ssh_client(folder, "127.0.0.1", port)
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
@@ -98,6 +104,11 @@ def sshd(folder: Path) -> Iterator[Mapping[str, str]]:
             [program, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log, stdin=subprocess.DEVNULL
         )
     try:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not listening(port):
+            assert server.poll() is None, (folder / "sshd.log").read_text()
+            assert time.monotonic() < deadline, "sshd does not listen"
+            time.sleep(0.05)
         yield environment
     finally:
         server.terminate()
