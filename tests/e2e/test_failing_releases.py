@@ -30,7 +30,9 @@ def pids(sandbox: Sandbox) -> set[int]:
 
 
 def broken(port: int, command: list[str]) -> dict[str, Any]:
-    probes = {"readiness": {"http": "/health", "interval": "250ms"}, "start_timeout": "3s"}
+    # Only of one that never listens the time is to run out, and not of one that this machine is slow to start.
+    start_timeout = "3s" if command is NEVER_LISTENS else "60s"
+    probes = {"readiness": {"http": "/health", "interval": "250ms"}, "start_timeout": start_timeout}
     return quickstart(port, replicas=2, command=command, **{"x-fairlead": {"probes": probes}})
 
 
@@ -96,12 +98,18 @@ def test_a_release_that_dies_soon_after_is_taken_back(sandbox: Sandbox, port: in
     release(sandbox, sandbox.write({"api": quickstart(port, replicas=2)}))
     (original,) = {row["revision"] for row in sandbox.replicas(PROJECT)}
     dies_later = """
-import os, threading, uvicorn
-threading.Timer(3, os._exit, [7]).start()
+import os, sys, threading, time, uvicorn
+def die():
+    while not os.path.exists(sys.argv[1]):
+        time.sleep(0.05)
+    os._exit(7)
+threading.Thread(target=die, daemon=True).start()
 uvicorn.run("app:app", port=int(os.environ["PORT"]), log_level="warning")
 """
-    changed = quickstart(port, replicas=2, version="v2", command=[sys.executable, "-c", dies_later])
+    now = sandbox.directory / "now"
+    changed = quickstart(port, replicas=2, version="v2", command=[sys.executable, "-c", dies_later, str(now)])
     release(sandbox, sandbox.write({"api": changed}))
+    now.touch()
 
     def taken_back() -> bool:
         newest = sandbox.json("history", "-p", PROJECT)[0]
