@@ -125,10 +125,17 @@ class Sandbox:
     def controller_pid(self) -> int:
         return int(self.json("controller", "status")["pid"])
 
-    def kill_controller(self) -> int:
-        """``kill -9``, and wait until it is gone; its pid."""
+    def kill_controller(self, *, before: Callable[[], None] = lambda: None) -> int:
+        """``kill -9``, and wait until it is gone; its pid.
+
+        ``before`` is done while it stands still: a command that follows a release starts its successor at once.
+        """
         pid = self.controller_pid()
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            before()
+        finally:
+            os.kill(pid, signal.SIGKILL)
         self.wait_for(lambda: not _lives(pid), f"the end of controller {pid}")
         return pid
 
@@ -188,10 +195,10 @@ class Sandbox:
         # A test that failed may have left anything behind; what polite words do not end, the kill after them does.
         with contextlib.suppress(subprocess.TimeoutExpired, ValueError, CommandFailed):
             for project in self.json("status", "--all"):
-                self.fairlead("down", "-p", project["name"], check=False, timeout_s=30)
+                self.fairlead("down", "-p", project["name"], check=False)
         with contextlib.suppress(subprocess.TimeoutExpired, TimeoutError):
-            self.fairlead("controller", "stop", check=False, timeout_s=30)
-            self.wait_for(lambda: not self.processes(), "the end of every process", timeout_s=10)
+            self.fairlead("controller", "stop", check=False)
+            self.wait_for(lambda: not self.processes(), "the end of every process")
 
     def _kill_the_rest(self) -> list[str]:
         killed = []

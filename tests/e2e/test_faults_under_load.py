@@ -32,6 +32,11 @@ def revisions(sandbox: Sandbox) -> set[str]:
     return {row["revision"] for row in ready(sandbox)}
 
 
+def lose_record(sandbox: Sandbox) -> None:
+    for file in sandbox.home.glob("state.db*"):
+        file.unlink()
+
+
 @pytest.mark.usefixtures("running")
 def test_a_killed_replica_costs_no_idempotent_request_and_is_replaced(sandbox: Sandbox, url: str) -> None:
     victim = ready(sandbox)[0]
@@ -57,10 +62,11 @@ def test_a_release_survives_its_controller(sandbox: Sandbox, url: str, moment: s
     def has_come() -> bool:
         rows = sandbox.replicas(PROJECT)
         new = [row for row in rows if row["revision"] != old]
-        if moment == "draining":
-            return any(row["state"] in ("draining", "stopping") for row in rows if row["revision"] == old)
         wanted = ("creating", "starting", "ready") if moment == "starting" else ("ready",)
         # It may have gone on meanwhile: a later moment is one of the moments, too.
+        if moment == "draining":
+            left = [row["state"] for row in rows if row["revision"] == old]
+            return any(state in ("draining", "stopping") for state in left) or bool(rows and not left)
         return any(row["state"] in wanted for row in new)
 
     with Load(url, *EVERYTHING, "--versions=v1,v2") as load:
@@ -100,9 +106,7 @@ def test_a_record_deleted_in_the_middle_of_a_release_costs_no_request(sandbox: S
         release = sandbox.start("deploy", "api", "--env", "VERSION=v2", "-p", PROJECT)
         try:
             sandbox.wait_for(has_come, f"a replica that is {moment}")
-            sandbox.kill_controller()
-            for file in sandbox.home.glob("state.db*"):
-                file.unlink()
+            sandbox.kill_controller(before=lambda: lose_record(sandbox))
             release.communicate(timeout=60)
         finally:
             release.kill()
