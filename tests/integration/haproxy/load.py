@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from fairlead.routing import Route
+from tests.contract.routers.harness import DEADLINE_S
 from tests.integration.haproxy.world import url
 
 _PACE_S = 0.01
@@ -24,6 +25,12 @@ class Load:
         self.answers: Counter[str] = Counter()
         self.by_replica: Counter[str] = Counter()
         self._over = asyncio.Event()
+
+    async def until(self, counts: Counter[str], name: str, least: int) -> None:
+        """Go on until ``counts``, one of this load's, has come that far with ``name``, or something has failed."""
+        async with asyncio.timeout(DEADLINE_S):
+            while counts[name] < least and not self.failures:
+                await asyncio.sleep(_PACE_S)
 
     @asynccontextmanager
     async def running(self, *kinds: str) -> AsyncIterator[Load]:
