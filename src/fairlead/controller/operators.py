@@ -19,12 +19,15 @@ from fairlead.controller.events import project_event
 from fairlead.controller.ledger import Ledger
 from fairlead.errors import FairleadError, RefusedError
 from fairlead.observed import ReplicaSpec
-from fairlead.plan.operations import Plan
+from fairlead.plan.operations import Action, Plan
 from fairlead.plan.planner import Wanted
 from fairlead.rollout import steering
 from fairlead.rollout.state import ProjectState, TransactionPhase
 from fairlead.routing import RouteStatus
 from fairlead.spec.report import unknown_service
+from fairlead.spec.revision import Revision
+
+_STARTING = (Action.CREATE, Action.UPDATE, Action.RERUN)
 
 
 class Operators(Ledger):
@@ -86,16 +89,14 @@ class Operators(Ledger):
     ) -> Operation:
         """Begin a release of ``service`` with another image or environment."""
         book = self._running(project)
-        wanted = requests.revised(book, service, image, environment)
+        wanted = self.wanted_by_deploy(project, service, image, environment)
         operation = self._opened(book, OperationKind.DEPLOY, now_s)
         return self._release(book, operation, wanted, "deploy", now_s)
 
     def rollback(self, project: str, number: int | None, now_s: float) -> Operation:
         """Take back the release under way, or begin one to an earlier release."""
         book = self._running(project)
-        transaction = book.project.transaction
-        active = (TransactionPhase.RUNNING, TransactionPhase.PAUSED)
-        if number is None and transaction is not None and transaction.phase in active:
+        if number is None and _is_under_way(book):
             return self._abort(book, now_s)
         number = requests.earlier_release(book) if number is None else number
         wanted = requests.wanted_by_release(book, number)
@@ -105,13 +106,37 @@ class Operators(Ledger):
     def restart(self, project: str, services: tuple[str, ...], now_s: float) -> Operation:
         """Begin a release that exchanges every replica of ``services`` (all where none is named)."""
         book = self._running(project)
+        wanted = self.wanted_by_restart(project, services)
+        operation = self._opened(book, OperationKind.RESTART, now_s)
+        return self._release(book, operation, wanted, "restart", now_s)
+
+    def wanted_by_deploy(
+        self, project: str, service: str, image: str | None, environment: Mapping[str, str]
+    ) -> dict[str, Wanted]:
+        """What :meth:`deploy` would go to."""
+        return requests.revised(self._running(project), service, image, environment)
+
+    def wanted_by_rollback(self, project: str, number: int | None) -> dict[str, Wanted]:
+        """What :meth:`rollback` would go to; nothing where it takes back the release under way."""
+        book = self._running(project)
+        if number is None and _is_under_way(book):
+            return {}
+        return requests.wanted_by_release(book, requests.earlier_release(book) if number is None else number)
+
+    def wanted_by_restart(self, project: str, services: tuple[str, ...]) -> dict[str, Wanted]:
+        """What :meth:`restart` would go to."""
+        book = self._running(project)
         known = requests.current_targets(book)
         for service in services:
             if service not in known:
                 raise unknown_service(project, service, known)
-        wanted = requests.wanted_now(book, again=frozenset(services or known))
-        operation = self._opened(book, OperationKind.RESTART, now_s)
-        return self._release(book, operation, wanted, "restart", now_s)
+        return requests.wanted_now(book, again=frozenset(services or known))
+
+    def coming(self, project: str, wanted: Mapping[str, Wanted]) -> tuple[Revision, ...]:
+        """The revisions of which a release to ``wanted`` starts replicas."""
+        made = requests.plan_for(self._running(project), project, wanted) if wanted else None
+        operations = made.operations if made is not None else ()
+        return tuple([wanted[o.service].revision for o in operations if o.action in _STARTING])
 
     def scale(self, project: str, numbers: Mapping[str, int], now_s: float) -> Operation:
         """Set numbers of replicas."""
@@ -212,6 +237,11 @@ class Operators(Ledger):
         after = after.with_operation(operation)
         self._commit(after, now_s, events=[project_event(after, "rollback", "the release is taken back", now_s)])
         return operation
+
+
+def _is_under_way(book: Book) -> bool:
+    transaction = book.project.transaction
+    return transaction is not None and transaction.phase in (TransactionPhase.RUNNING, TransactionPhase.PAUSED)
 
 
 def _next_number(book: Book) -> int:

@@ -41,6 +41,7 @@ from fairlead.controller.supervise import Supervisor
 from fairlead.controller.usage import process_rows, stats_rows
 from fairlead.engines.base import CommandResult, Engine, EngineCapabilities, LogLine, Support
 from fairlead.errors import NotFoundError, RefusedError, StoreConflictError, StoreError
+from fairlead.plan.planner import Wanted
 from fairlead.plan.preflight import preflight
 from fairlead.routers.base import Router
 from fairlead.settings import Settings
@@ -189,13 +190,16 @@ class Controller:
         return operation
 
     async def deploy(self, project: str, service: str, image: str | None, environment: Mapping[str, str]) -> Operation:
+        await self._check(project, self._core.wanted_by_deploy(project, service, image, environment))
         operation = self._core.deploy(project, service, image, environment, self._clock.now_s())
         return self._woken(operation)
 
     async def rollback(self, project: str, release: int | None) -> Operation:
+        await self._check(project, self._core.wanted_by_rollback(project, release))
         return self._woken(self._core.rollback(project, release, self._clock.now_s()))
 
     async def restart(self, project: str, services: Sequence[str]) -> Operation:
+        await self._check(project, self._core.wanted_by_restart(project, tuple(services)))
         return self._woken(self._core.restart(project, tuple(services), self._clock.now_s()))
 
     async def scale(self, project: str, replicas: Mapping[str, int]) -> Operation:
@@ -247,6 +251,11 @@ class Controller:
     def _adapters_of(self, project: str) -> tuple[Engine, Router]:
         name = self._core.present(project).project.engine
         return self._adapters.engine(name), self._adapters.router(name)
+
+    async def _check(self, project: str, wanted: Mapping[str, Wanted]) -> None:
+        """Find what could never start before anything that serves is touched."""
+        engine, _ = self._adapters_of(project)
+        await engine.check(project, self._core.coming(project, wanted))
 
     async def _engine_for(self, request: UpRequest) -> str:
         """The engine that ``request`` goes to; what it runs already is known from then on.

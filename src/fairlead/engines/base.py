@@ -13,6 +13,7 @@ from typing import Protocol
 from fairlead.capabilities import EngineCapabilities, KeySupport, Support
 from fairlead.observed import CommandResult, Exit, ObservedReplica, ReplicaSpec
 from fairlead.spec.model import Project
+from fairlead.spec.revision import Revision
 
 __all__ = [
     "CommandResult",
@@ -163,6 +164,13 @@ class Engine(Protocol):
         :raises StartFailedError: an image cannot be built or pulled; nothing that runs has been touched.
         """
         return project
+
+    async def check(self, project: str, revisions: Sequence[Revision]) -> None:
+        """Find what could never start, before anything that runs is touched.
+
+        :raises StartFailedError: no replica of one of ``revisions`` can start on this machine as it is now.
+        """
+        return
 
     async def cleanup(self, project: str, *, volumes: bool) -> None:
         """After the last replica of ``project`` is gone: remove its networks; its volumes only if ``volumes``.

@@ -11,6 +11,7 @@ import pytest
 from fairlead.engines.process import ProcessEngine
 from fairlead.errors import EngineError, StartFailedError
 from fairlead.spec.model import Build, Project, Service, Ulimit
+from fairlead.spec.revision import revision_of
 from tests.contract.engines.harness import processes_of
 from tests.integration.process_engine.world import World
 
@@ -108,6 +109,16 @@ async def test_prepare_finds_a_missing_command_before_anything_is_touched(world:
     with pytest.raises(StartFailedError, match="b: command not found: gunicrn"):
         await engine.prepare(both, lambda _: None)
     assert await engine.projects() == ()
+
+
+async def test_a_folder_that_is_gone_is_found_before_anything_is_touched(world: World, engine: ProcessEngine) -> None:
+    folder = world.directory / "app"
+    folder.mkdir()
+    revision = revision_of(Project(name="world", working_dir=str(folder)), Service(name="api", command=("sleep", "60")))
+    await engine.check("world", [revision])
+    folder.rmdir()
+    with pytest.raises(StartFailedError, match=f"api: .*{folder}"):
+        await engine.check("world", [revision])
 
 
 async def test_prepare_refuses_a_signal_that_could_never_be_sent(world: World, engine: ProcessEngine) -> None:

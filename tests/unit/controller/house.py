@@ -7,7 +7,7 @@ a fact, with a deadline.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ from fairlead.controller.controls import Operation, OperationState, UpRequest
 from fairlead.controller.runtime import Controller
 from fairlead.engines.base import Report
 from fairlead.engines.memory import MemoryEngine
-from fairlead.errors import FairleadError, StoreFullError
+from fairlead.errors import FairleadError, StartFailedError, StoreFullError
 from fairlead.observed import Exit, ExitCause, ObservedReplica
 from fairlead.routers.memory import MemoryRouter
 from fairlead.settings import Settings
 from fairlead.spec.model import Deploy, Port, Probe, ProbeKind, Probes, Project, Service, ServiceOptions
+from fairlead.spec.revision import Revision
 from fairlead.store.base import Commit
 from fairlead.store.memory import MemoryStore
 
@@ -40,6 +41,7 @@ class Engine(MemoryEngine):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.preparing: Prepare | None = None
+        self.cannot_start: set[str] = set()
         self.spoiled: dict[str, Exception] = {}
         self.may_observe = asyncio.Event()
         self.may_observe.set()
@@ -59,6 +61,11 @@ class Engine(MemoryEngine):
 
     async def prepare(self, project: Project, report: Report) -> Project:
         return await self.preparing(project, report) if self.preparing is not None else project
+
+    async def check(self, project: str, revisions: Sequence[Revision]) -> None:
+        for revision in revisions:
+            if revision.service.name in self.cannot_start:
+                raise StartFailedError(f"{revision.service.name}: its folder is gone")
 
     async def observe(self, project: str) -> tuple[ObservedReplica, ...]:
         await self.may_observe.wait()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 
-from fairlead.controller.controls import OperationState
+from fairlead.controller.controls import Operation, OperationState
 from fairlead.engines.base import Report
+from fairlead.engines.memory import Behaviour
 from fairlead.errors import EngineUnavailableError, StartFailedError
+from fairlead.observed import CommandResult
 from fairlead.spec.model import Project
 
 from .house import Gate, House, ended, eventually, request, service, succeeded, versions
@@ -98,3 +101,36 @@ async def test_down_ends_what_is_still_being_prepared(house: House) -> None:
         house.engine.preparing = None
         again = await succeeded(controller, await controller.up(request(service(version="v3"))))
         assert again.release == 1
+
+
+@pytest.mark.parametrize("ask", ["deploy", "rollback", "restart"])
+async def test_what_could_never_start_is_found_before_what_serves_is_touched(house: House, ask: str) -> None:
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service(version="v1"), service("web", port=None))))
+        await succeeded(controller, await controller.up(request(service(version="v2"), service("web", port=None))))
+        operations: dict[str, Callable[[], Awaitable[Operation]]] = {
+            "deploy": lambda: controller.deploy("shop", "api", None, {"VERSION": "v3"}),
+            "rollback": lambda: controller.rollback("shop", None),
+            "restart": lambda: controller.restart("shop", ["api"]),
+        }
+        house.engine.cannot_start = {"api"}
+        with pytest.raises(StartFailedError, match="api: its folder is gone"):
+            await operations[ask]()
+        assert [row.number for row in await controller.history("shop")] == [2, 1]
+        assert (await controller.project("shop")).state == "running"
+        house.engine.cannot_start = {"web"}
+        await succeeded(controller, await operations[ask]())
+
+
+async def test_taking_back_the_release_under_way_needs_nothing_that_could_not_start(house: House) -> None:
+    async with house.running() as controller:
+        await succeeded(controller, await controller.up(request(service(version="v1"))))
+        house.engine.behaviours["api"] = Behaviour(commands={("ready", "v2"): CommandResult(status=1, output="")})
+        await controller.up(request(service(version="v2")))
+
+        async def releasing() -> bool:
+            return (await controller.project("shop")).state == "releasing"
+
+        await eventually(releasing, "release 2 is under way")
+        house.engine.cannot_start = {"api"}
+        await succeeded(controller, await controller.rollback("shop", None))

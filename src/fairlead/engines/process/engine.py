@@ -45,7 +45,7 @@ from fairlead.errors import EngineError, EngineUnavailableError, StartFailedErro
 from fairlead.observed import Exit, ObservedReplica, ReplicaSpec, ReplicaState
 from fairlead.routing import Address
 from fairlead.spec.model import Hook, Project, Service
-from fairlead.spec.revision import revision_of
+from fairlead.spec.revision import Revision, revision_of
 
 STARTED = "started"
 HOOK_TIMEOUT_S = 60.0
@@ -283,17 +283,16 @@ class ProcessEngine(Engine):
 
     async def prepare(self, project: Project, report: Report) -> Project:
         """Nothing to make; what could never start is found before anything that runs is touched."""
+        await self.check(project.name, [revision_of(project, service) for service in project.services.values()])
+        return project
 
+    async def check(self, project: str, revisions: Sequence[Revision]) -> None:
         def check() -> None:
-            for service in project.services.values():
-                spec = ReplicaSpec(
-                    id="", project=project.name, slot=1, generation=0, revision=revision_of(project, service)
-                )
-                self._planner.check(spec)
-                _check_signal(service)
+            for revision in revisions:
+                self._planner.check(ReplicaSpec(id="", project=project, slot=1, generation=0, revision=revision))
+                _check_signal(revision.service)
 
         await asyncio.to_thread(check)
-        return project
 
 
 def _check_signal(service: Service) -> None:
