@@ -22,6 +22,9 @@ from fairlead.routing import Listen
 
 CHECK_DEADLINE_S = 30.0
 _STOP_GRACE_S = 2.0
+_KILL_GRACE_S = 15.0
+"""After SIGKILL the kernel alone has to act; a starved machine may take its time."""
+
 _NOBODY = 65534
 
 
@@ -187,14 +190,14 @@ class LocalLauncher:
         return _reap(master_pid)
 
     async def stop(self) -> None:
-        for sign in (signal.SIGTERM, signal.SIGKILL):
+        for sign, grace_s in ((signal.SIGTERM, _STOP_GRACE_S), (signal.SIGKILL, _KILL_GRACE_S)):
             processes = await asyncio.to_thread(self._processes)
             for process in processes:
                 try:
                     process.send_signal(sign)
                 except psutil.NoSuchProcess:
                     pass
-            if not processes or await _all_gone(processes):
+            if not processes or await _all_gone(processes, grace_s):
                 return
         raise RouterUnavailableError("HAProxy's processes do not end")
 
@@ -231,8 +234,8 @@ def _reap(pid: int) -> None:
         pass  # it was started by an earlier controller
 
 
-async def _all_gone(processes: Sequence[psutil.Process]) -> bool:
-    deadline = asyncio.get_running_loop().time() + _STOP_GRACE_S
+async def _all_gone(processes: Sequence[psutil.Process], grace_s: float) -> bool:
+    deadline = asyncio.get_running_loop().time() + grace_s
     while asyncio.get_running_loop().time() < deadline:
         for process in processes:
             _reap(process.pid)
