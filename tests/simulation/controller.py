@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fairlead.controller.book import read_books
 from fairlead.controller.core import Core, Order
 from fairlead.errors import FairleadError, StoreConflictError, StoreError
 from fairlead.observed import Health, Observation, ObservedReplica, ReplicaHealth, ReplicaState
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fairlead.controller.book import Book
     from tests.simulation.sim import Sim
 
+CORES = 2
 REST_S = 30.0
 TROUBLE_S = 1.0
 PREPARE_S = 1.0
@@ -42,7 +44,7 @@ class SimController:
         self._lives: dict[str, int] = {}
         self._prepared_s: dict[str, float] = {}
         self._timers: dict[str, int] = {}
-        self.core = Core(sim.store, holder=name, cores=2, now_s=sim.wall_s())
+        self.core = Core(sim.store, holder=name, cores=CORES, now_s=sim.wall_s())
         self.flying: dict[int, Order] = {}
         self._recover()
         for project, book in sorted(self.core.books.items()):
@@ -77,6 +79,12 @@ class SimController:
         self._prepared_s[project] = ready_s + 0.001
         world.at(ready_s - world.now_s, lambda: self._begin(project, operation_id, file))
 
+    def crash(self, observation: Observation | None = None) -> None:
+        """It dies in a commit. Where that was kept, what it had decided counts, though it did not live to do it."""
+        self.core.books = read_books(self._sim.store, CORES)
+        self._sim.safety.after_step(self, observation)
+        self.die("crash")
+
     def die(self, why: str) -> None:
         """The process ends now; another will come."""
         if not self.alive:
@@ -94,7 +102,7 @@ class SimController:
         try:
             self._sim.scenario.begin(self.core, project, operation_id, file, self._sim.wall_s())
         except Crash:
-            self.die("crash")
+            self.crash()
         except StoreConflictError:
             self.die("another controller has the lease")
         except StoreError:
@@ -169,7 +177,7 @@ class SimController:
         try:
             orders = self.core.observe(observation, sim.wall_s(), put_away=project in self._put_away)
         except Crash:
-            self.die("crash")
+            self.crash(observation)
             return
         except StoreConflictError:
             self.die("another controller has the lease")
@@ -285,7 +293,7 @@ class SimController:
         try:
             self.core.settle(order.project, order.intent, order.command, error, sim.wall_s())
         except Crash:
-            self.die("crash")
+            self.crash()
             return
         except StoreConflictError:
             self.die("another controller has the lease")

@@ -348,8 +348,10 @@ class Scenario:
             call(controller.core, sim.wall_s())
         except (Crash, StoreError) as error:
             # A person who gets no answer asks again, not knowing whether the first time did anything.
-            if not isinstance(error, StoreFullError):
-                controller.die("crash" if isinstance(error, Crash) else "another controller has the lease")
+            if isinstance(error, Crash):
+                controller.crash()
+            elif not isinstance(error, StoreFullError):
+                controller.die("another controller has the lease")
             sim.world.at(1.0, lambda: self._try(act))
             return
         except (NotFoundError, RefusedError) as error:
