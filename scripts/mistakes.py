@@ -123,8 +123,8 @@ MISTAKES = (
     Mistake(
         "one replica more than admitted",
         "rollout/wanted.py",
-        "for slot in range(1, admitted + 1):",
-        "for slot in range(1, admitted + 2):",
+        "return [s for s in range(1, admitted + 1) if",
+        "return [s for s in range(1, admitted + 2) if",
     ),
     Mistake(
         "admit all replicas in the first batch",

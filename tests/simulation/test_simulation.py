@@ -66,6 +66,7 @@ FOUND = {
     2002027: "an old and a new replica were both started in the last place that a batch leaves",
     2003371: "a release was taken back because the load balancer refused what the one before it had asked for",
     3014581: "a scale in let go whom a silent proxy served, for a successor that was not ready",
+    90000220: "stop-first found no place beside a replica that was left of a paused release",
     20018966: "a release was taken back while it waited for the place of a replica that a scale in had let go",
     8012136: "the last old replica was let go though it served, for a successor in its slot that had begun to start",
     3017152: "on a way back without an origin every old replica was let go at once",

@@ -42,7 +42,7 @@ def converge(
     state = _drain_others(state, view, definitions, now_s)
     if not releasing or state.leaving or state.target is None:
         state = _forget_jobs(state)
-    state = _drain_surplus(state, view, now_s)
+    state = _drain_surplus(state, view, definitions, now_s)
     state = _create_current(state, definitions, now_s)
     return _heal_origin(state, definitions, now_s)
 
@@ -193,8 +193,11 @@ def _may_serve(instance: Instance, view: ServiceView) -> bool:
     return instance.phase is _P.READY and (unsure or view.is_serving(instance.id))
 
 
-def _drain_surplus(state: ServiceState, view: ServiceView, now_s: float) -> ServiceState:
-    """Scale in: slots above the target go, one that serves only while enough others serve."""
+def _drain_surplus(
+    state: ServiceState, view: ServiceView, definitions: Mapping[str, Definition], now_s: float
+) -> ServiceState:
+    """Scale in: slots above the target go, one that serves only while enough others serve, or where stop-first has no
+    place for those others before."""
     replicas = state.target.replicas if state.target else 0
     live = [instance for instance in state.current() if instance.phase in LIVE]
     slots = {instance.slot for instance in live}
@@ -205,36 +208,52 @@ def _drain_surplus(state: ServiceState, view: ServiceView, now_s: float) -> Serv
         if instance.slot <= replicas:
             keepers.setdefault(instance.slot, instance)
     serving = sum(1 for i in live if _serves(i, view))
+    surplus = [i for i in sorted(live, key=lambda i: (-i.slot, i.id)) if keepers.get(i.slot) is not i]
+    places = _places_to_make(state, view, definitions, now_s) - sum(1 for i in surplus if not _may_serve(i, view))
     changed = {}
-    for instance in sorted(live, key=lambda i: (-i.slot, i.id)):
-        if keepers.get(instance.slot) is instance:
-            continue
+    for instance in surplus:
         if _may_serve(instance, view) and serving - 1 < replicas and not state.leaving:
-            continue
+            if places <= 0:
+                continue
+            places -= 1
         serving -= _serves(instance, view)
         changed[instance.id] = drained(instance, now_s)
     return _replace_instance(state, changed)
 
 
-def _create_current(state: ServiceState, definitions: Mapping[str, Definition], now_s: float) -> ServiceState:
+def _places_to_make(state: ServiceState, view: ServiceView, definitions: Mapping[str, Definition], now_s: float) -> int:
+    """How many that serve in slots above the target have to leave before those within it can start: in a stop-first
+    exchange there is no place beside them, and so many may be missing in one."""
     target, rollout = state.target, state.rollout
-    if target is None or state.leaving:
-        return state
-    admitted = target.replicas
+    if target is None or rollout is None or rollout.phase not in _NOT_SETTLED:
+        return 0
+    if order_of(state, definitions) is not Order.STOP_FIRST:
+        return 0
+    empty = _empty_slots(state, target, now_s)
+    if not empty:
+        return 0
+    leaving = sum(1 for instance in state.instances if instance.phase in OCCUPYING and instance.phase not in LIVE)
+    return min(len(empty) - _room(state, target, definitions) - leaving, _spare(state, view, definitions))
+
+
+def _empty_slots(state: ServiceState, target: Target, now_s: float) -> list[int]:
+    """Slots of the target that the rollout admits, in which nothing is and something may start."""
+    admitted, rollout = target.replicas, state.rollout
+    if rollout is not None and rollout.phase in (_R.PENDING, _R.GATE_FAILED):
+        return []
     if rollout is not None and rollout.phase not in _SETTLED:
         admitted = min(rollout.admitted, target.replicas)
-    if rollout is not None and rollout.phase in (_R.PENDING, _R.GATE_FAILED):
-        return state
-    room: int | None = None
     taken = {i.slot for i in state.current() if i.phase in _FILLING}
-    for slot in range(1, admitted + 1):
-        if slot in taken or not _may_start(state.restarts.get(slot), now_s):
-            continue
-        room = _room(state, target, definitions) if room is None else room
-        if room <= 0:
-            break
+    return [s for s in range(1, admitted + 1) if s not in taken and _may_start(state.restarts.get(s), now_s)]
+
+
+def _create_current(state: ServiceState, definitions: Mapping[str, Definition], now_s: float) -> ServiceState:
+    target = state.target
+    if target is None or state.leaving:
+        return state
+    empty = _empty_slots(state, target, now_s)
+    for slot in empty[: max(_room(state, target, definitions), 0) if empty else 0]:
         state = _create(state, target.revision_id, target.generation, slot, now_s)
-        room -= 1
     return state
 
 

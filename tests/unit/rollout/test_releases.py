@@ -8,11 +8,12 @@ import pytest
 from tests.simulation.byhand import PROJECT, api
 
 from fairlead.errors import EngineUnavailableError, PortTakenError, RouterUnavailableError
-from fairlead.observed import ExitCause, Health
+from fairlead.observed import ExitCause, Health, ReplicaState
 from fairlead.rollout import commands
 from fairlead.spec.model import (
     Condition,
     Dependency,
+    FailureAction,
     Order,
     Port,
     RolloutOptions,
@@ -224,6 +225,26 @@ def test_a_release_waits_for_the_place_of_a_replica_that_a_scale_in_let_go() -> 
     world.open("shop.api.3")
     world.run()
     assert (state_of(world, 2), len(world.pool())) == ("succeeded", 2)
+
+
+def test_stop_first_finds_a_place_where_a_replica_beyond_the_number_has_the_last_one() -> None:
+    """A release that failed and was paused has taken the first slots of the old revision, and fewer are wanted now."""
+    update = UpdateConfig(parallelism=3, order=Order.STOP_FIRST, failure_action=FailureAction.PAUSE)
+    world = serving(api(1, replicas=4, update=update))
+    world.up(api(2, replicas=4, update=update))
+    for _ in range(40):
+        world.run(1, bad=frozenset({revision(world)}))
+        for key, replica in list(world.replicas.items()):
+            if replica.revision_id == revision(world) and replica.state is ReplicaState.RUNNING:
+                world.end(key)
+    assert state_of(world, 2) == "paused"
+    assert world.pool() == {"shop.api.4"}
+    world.up(api(1, replicas=1, update=update))
+    for _ in range(200):
+        world.run(1)
+        assert sum(replica.state is ReplicaState.RUNNING for replica in world.replicas.values()) <= 1
+    assert state_of(world, 3) == "succeeded"
+    assert [instance.slot for instance in world.service().instances] == [1]
 
 
 def test_down_leaves_nothing_and_up_begins_a_new_life() -> None:
