@@ -215,7 +215,7 @@ MISTAKES = (
     Mistake(
         "start before the dependencies are there",
         "rollout/dependencies.py",
-        "        if not _is_fulfilled(other, dependencies[name].condition):\n",
+        "        if not _is_fulfilled(other, rule.condition):\n",
         "        if not other:\n",
     ),
     Mistake(

@@ -21,11 +21,11 @@ def may_begin(state: ServiceState, services: Mapping[str, ServiceState], definit
     definition = definitions.get(state.target.definition_id) if state.target else None
     dependencies = definition.revision.service.depends_on if definition else {}
     for name in sorted(dependencies):
-        other = services.get(name)
-        if other is None:
+        rule, other = dependencies[name], services.get(name)
+        if other is None or (not rule.required and not _is_on_its_way(other)):
             continue
-        if not _is_fulfilled(other, dependencies[name].condition):
-            return f"waits for {name} ({dependencies[name].condition})"
+        if not _is_fulfilled(other, rule.condition):
+            return f"waits for {name} ({rule.condition})"
     return ""
 
 
@@ -44,7 +44,7 @@ def pending_deadline_s(
         other = services.get(name)
         if other is None or other.rollout is None:
             continue
-        if other.rollout.phase in ACTIVE:
+        if _is_on_its_way(other):
             return None
         since_s = max(since_s, other.rollout.progress_at_s)
     return since_s + definition.policy.progress_deadline_s
@@ -62,8 +62,12 @@ def dependents_gone(name: str, services: Mapping[str, ServiceState], definitions
     return True
 
 
+def _is_on_its_way(other: ServiceState) -> bool:
+    return other.rollout is not None and other.rollout.phase in ACTIVE
+
+
 def _is_fulfilled(other: ServiceState, condition: Condition) -> bool:
-    if other.rollout is not None and other.rollout.phase in ACTIVE:
+    if _is_on_its_way(other):
         return False
     wanted = other.target.replicas if other.target else 0
     phases = [instance.phase for instance in other.current()]
