@@ -131,6 +131,7 @@ class Capacity:
         surge = bar.surge
         if active:
             self._allow(bar, state, controller, wanted)
+            bar.tolerated = max(bar.tolerated, self._let_pass(before, state, controller))
         # A step may start replicas first and then, since another service failed, take the release back.
         surge = max(surge, bar.surge)
         # Taking back what still runs makes nothing new; whoever starts one more has to stay below the bound.
@@ -181,6 +182,23 @@ class Capacity:
         bar.surge = max(1 if bar.slack == ALL else 0, min(batch, max(wanted, bar.high)))
         if update.max_failure_ratio > 0 or update.failure_action is FailureAction.CONTINUE:
             bar.tolerated = max(bar.tolerated, len(state.rollout.failed_slots))
+
+    def _let_pass(self, before: ServiceState | None, state: ServiceState, controller: SimController) -> int:
+        """How many failures the policy went on with, and let old replicas go for, in the very step in which another
+        service had the release taken back."""
+        if before is None or before.target is None or before.rollout is None or state.rollout is None:
+            return 0
+        if before.rollout.phase is not _R.PROGRESSING or state.rollout.phase is not _R.ROLLING_BACK:
+            return 0
+        definition = controller.core.book("shop").definitions.get(before.target.definition_id)
+        if definition is None:
+            return 0
+        update = rules_of(before.rollout, definition.policy)
+        known = {instance.id for instance in before.instances if instance.failure}
+        failed = {i.slot for i in state.instances if i.key == before.target.key and i.failure and i.id not in known}
+        slots = failed | set(before.rollout.failed_slots)
+        allowed = update.max_failure_ratio * before.target.replicas
+        return len(slots) if update.failure_action is FailureAction.CONTINUE or len(slots) <= allowed else 0
 
     def remember(self, services: Mapping[str, ServiceState]) -> None:
         """What the newest step made of each service."""
