@@ -227,29 +227,6 @@ def test_a_release_waits_for_the_place_of_a_replica_that_a_scale_in_let_go() -> 
     assert (state_of(world, 2), len(world.pool())) == ("succeeded", 2)
 
 
-@pytest.mark.parametrize("required", [True, False])
-def test_nobody_waits_for_a_sick_dependency_that_is_not_required(required: bool) -> None:
-    def behind(version: int) -> Service:
-        return replace(worker(version), depends_on={"api": Dependency(condition=Condition.HEALTHY, required=required)})
-
-    world = serving(api(1, 1), behind(1))
-    sick = frozenset({revision(world)})
-    world.health["shop.api.1"] = Health.UNREADY
-    world.up(api(1, 1), behind(2))
-    world.run(30, bad=sick)
-    assert state_of(world, 2) == ("running" if required else "succeeded")
-
-
-def test_a_dependency_that_is_not_required_is_waited_for_while_it_is_on_its_way() -> None:
-    optional = {"api": Dependency(condition=Condition.HEALTHY, required=False)}
-    world = serving(api(1, 1), replace(worker(1), depends_on=optional))
-    world.up(api(2, 1), replace(worker(2), depends_on=optional))
-    world.run(10, bad=frozenset({revision(world)}))
-    assert world.phases("worker") == {"shop.worker.1": "ready"}
-    world.run(30)
-    assert state_of(world, 2) == "succeeded"
-
-
 def test_stop_first_finds_a_place_where_a_replica_beyond_the_number_has_the_last_one() -> None:
     """A release that failed and was paused has taken the first slots of the old revision, and fewer are wanted now."""
     update = UpdateConfig(parallelism=3, order=Order.STOP_FIRST, failure_action=FailureAction.PAUSE)
